@@ -1,0 +1,1 @@
+"""Ground floor: time, names, limits, errors and settings. Imports nothing of the project."""

@@ -1,0 +1,1 @@
+"""The command line: asks the agent, renders the answer, decides nothing."""

@@ -1,0 +1,1 @@
+"""TOML -> settings, and the texts that are rendered from it."""

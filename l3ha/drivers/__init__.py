@@ -1,0 +1,1 @@
+"""One file per piece of the world: no decision is taken here."""

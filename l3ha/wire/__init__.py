@@ -1,0 +1,1 @@
+"""Bytes <-> values. Pure: no sockets, no clock, no randomness of its own."""

@@ -1,0 +1,113 @@
+"""Agent <-> speaker: what routers shall see, and what they were told. One JSON object per line.
+
+A wish is the whole set of routes, never a change of it; a report is the whole state of the speaker. So either side may
+restart at any moment and the next line makes everything right again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from l3ha.base.names import LeaseEnd, Level
+from l3ha.base.time import Duration
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """BGP attributes of a set of routes, numbers only: no text of a human ever reaches ExaBGP's command line."""
+
+    next_hop: str
+    local_preference: int | None = None
+    med: int | None = None
+    as_path: tuple[int, ...] | None = None
+    communities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteGroup:
+    """Prefixes of one family that share group, level, term and attributes."""
+
+    srg: int
+    level: Level
+    term: int
+    attributes: Attributes
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborWish:
+    """All that one neighbor shall hold from us."""
+
+    name: str
+    address: str
+    routes: tuple[RouteGroup, ...]
+    fallback: tuple[RouteGroup, ...]
+    """What it shall hold instead once the lease has run out and its end is ``lower``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What routers shall see from now on."""
+
+    agent: int
+    """Incarnation of the agent that wishes; (agent, number) names a wish."""
+    number: int
+    lease: Duration
+    end: LeaseEnd
+    generation: tuple[int, int]
+    """The first two parts (AS number & 0xffffffff, node id) of the large community that makes every command unique."""
+    neighbors: tuple[NeighborWish, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The agent lives; the wish stands for another lease."""
+
+    agent: int
+    number: int
+    lease: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborReport:
+    """What the speaker knows about one BGP session."""
+
+    name: str
+    address: str
+    up: bool
+    confirmed: int
+    """Number of the newest wish that ExaBGP acknowledged completely for this neighbor while up; -1 where none."""
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """Level and term that the speaker last wrote for one group, whoever asked for it."""
+
+    srg: int
+    level: Level
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The speaker's whole state; sent on connect, on every change, and in answer to every ``Renew``."""
+
+    speaker: int
+    """Random per start of the speaker process."""
+    exabgp: str
+    """ExaBGP's version, empty while unknown."""
+    agent: int
+    number: int
+    """The newest wish received, (0, -1) where none."""
+    lease_live: bool
+    """False once the lease ran out (or never began)."""
+    advertised: tuple[Advertised, ...]
+    neighbors: tuple[NeighborReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The speaker ends because ExaBGP is gone: the sessions are down, do not wait for a respawn."""
+
+    reason: str
