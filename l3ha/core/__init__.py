@@ -1,1 +1,1 @@
-"""The machines: pure, synchronous, deterministic. ``Engine`` is the door to the agent's, ``Speaker`` to the speaker's."""
+"""The machines: pure, synchronous, deterministic."""

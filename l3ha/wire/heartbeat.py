@@ -1,0 +1,64 @@
+"""Heartbeat: what a node says about itself (protocol §3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
+from l3ha.base.time import Duration
+
+
+@dataclass(frozen=True, slots=True)
+class SrgFacts:
+    """One group in a heartbeat."""
+
+    id: SrgId
+    state: SrgState
+    confirmed: bool
+    term: Term
+    """Number of the own claim that stands or stood last; 0 where there never was one."""
+    seen: Term
+    claim: Term | None
+    grant: Term | None
+    """Number that this node has promised to ``grant_to``."""
+    grant_to: NodeId | None
+    grant_left: Duration
+    """How long the promise still binds, when this was sent."""
+    eligible: bool
+    ready: bool
+    verified: bool
+    """The newly active node's routes are acknowledged everywhere and its probe wins."""
+    wants: bool
+    """This node asks for the group (preemption)."""
+    verdict: Verdict
+    winning: bool
+    """The verdict is WIN, often enough in a row."""
+    priority: int
+    routes_digest: bytes
+    """4 bytes: this group's routes and floating addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Everything a node says at once. Sent on every path; ``path`` and the echo differ per path."""
+
+    cluster: str
+    node: NodeId
+    incarnation: int
+    """64-bit random per start of the process."""
+    path: str
+    sequence: int
+    """Of this datagram; grows by at least one per datagram over all paths."""
+    echo: int
+    """Newest sequence heard from the receiver on this path, 0 where none."""
+    echo_age: Duration
+    """How long ago that was heard."""
+    digest: bytes
+    """8 bytes."""
+    sections: tuple[tuple[str, bytes], ...]
+    software: str
+    state: NodeState
+    intent: Intent
+    grace: Duration
+    reach: tuple[str, ...]
+    srgs: tuple[SrgFacts, ...]
