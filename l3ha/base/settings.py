@@ -79,9 +79,9 @@ class Profile(StrEnum):
 class Preference:
     """Numbers of one profile.
 
-    local-preference: ``low < medium < high``, HIGH is ``high + ballot``. med and community: ``low > medium > high``, HIGH
-    is ``high - ballot``. prepend: times the own AS number is added; HIGH carries no ballot. ``communities`` (low, medium,
-    high) as ``"65000:100"`` accompany the route in the community profile.
+    local-preference: ``low < medium < high``, HIGH is ``high + ballot``. med and community: ``low > medium > high``,
+    HIGH is ``high - ballot``. prepend: times the own AS number is added; HIGH carries no ballot. ``communities`` (low,
+    medium, high) as ``"65000:100"`` accompany the route in the community profile.
     """
 
     profile: Profile

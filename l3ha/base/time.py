@@ -26,7 +26,7 @@ def parse_duration(text: str) -> Duration:
     """``"100ms"`` -> 100_000_000. Units: us, ms, s, m (or min), h. Raises ``ValueError`` with what would be right."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write a number with a unit, such as \"100ms\", \"2s\" or \"1h\"")
+        raise ValueError(f'{text!r} is not a duration; write a number with a unit, such as "100ms", "2s" or "1h"')
     return round(float(match[1]) * _UNITS[match[2]])
 
 

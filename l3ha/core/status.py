@@ -140,6 +140,8 @@ class SrgPeerStatus:
     term: int
     healthy: bool | None
     ready: bool | None
+    verified: bool
+    """Its neighbors acknowledged the takeover and its probe wins (protocol §6)."""
     priority: int | None
 
 
@@ -154,6 +156,8 @@ class SrgStatus:
     since: Duration
     rule: str
     reason: str
+    rule_age: Duration
+    """How long ago the rule that is quoted acted."""
     priority: int
     preempt: bool
     level: str
@@ -164,6 +168,8 @@ class SrgStatus:
     heir: bool
     eligible: bool
     ready: bool
+    verified: bool
+    """ACTIVE, acknowledged by every neighbor, and the probe wins."""
     failure_events: tuple[str, ...]
     """``IF``, ``IP``, ``BG`` (BGP session), ``CP`` (speaker), ``NM`` (node in maintenance or isolated)."""
     weight_failed: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
@@ -62,3 +64,9 @@ class Heartbeat:
     grace: Duration
     reach: tuple[str, ...]
     srgs: tuple[SrgFacts, ...]
+
+
+def routes_digest(routes: Iterable[str], floating: Iterable[str]) -> bytes:
+    """4 bytes that are equal on two nodes exactly if their group has the same routes and floating addresses."""
+    text = " ".join(sorted(routes)) + "|" + " ".join(sorted(floating))
+    return hashlib.blake2s(text.encode(), digest_size=4).digest()

@@ -1,0 +1,75 @@
+# Two verbs do everything on a fresh Debian or Ubuntu machine: `make demo` and `make test`. Both call `setup` first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APT := frr bird2 nftables tcpdump iproute2 iputils-ping python3-venv
+EXABGP42 := build/exabgp-4.2
+export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
+RUNS ?= 5
+N ?= n1
+
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults cover docs lock clean
+
+setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
+
+build/.apt:
+	@mkdir -p build
+	@missing=""; for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@touch $@
+
+$(VENV)/.stamp: requirements.lock pyproject.toml | build/.apt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(EXABGP42)/.stamp: | build/.apt
+	$(PYTHON) -m venv $(EXABGP42)
+	$(EXABGP42)/bin/pip install -q --disable-pip-version-check exabgp==4.2.25 setuptools==75.8.0
+	@touch $@
+
+check: $(VENV)/.stamp  ## format, lint, strict types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.stamp  ## the tests that need neither root nor routers
+	$(BIN)/pytest -m "not lab"
+
+lab-test: setup  ## the tests in network namespaces with real routers
+	$(BIN)/pytest -m lab
+
+test: setup check  ## everything that CI runs
+	$(BIN)/pytest
+
+demo: setup  ## a pair of nodes fails over between two real routers, with the outage measured
+	$(BIN)/python -m lab demo
+
+lab: setup  ## the same lab, left running
+	$(BIN)/python -m lab up
+
+lab-shell:  ## a shell in a node of the running lab: make lab-shell N=n1
+	$(BIN)/python -m lab shell $(N)
+
+lab-down:
+	$(BIN)/python -m lab down
+
+faults: setup  ## every fault, RUNS times; rewrites the table in the README
+	$(BIN)/python -m lab faults --runs $(RUNS) --markdown README.md
+
+cover: setup
+	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'
+
+docs: $(VENV)/.stamp  ## rewrite what is generated from the code, and the golden files
+	L3HA_REWRITE=1 $(BIN)/pytest -q -m "not lab" -k "golden or generated or transcript"
+
+lock: $(VENV)/.stamp  ## pin what pyproject.toml allows today
+	$(BIN)/pip install -q pip-tools
+	$(BIN)/pip-compile -q --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
+
+clean: lab-down
+	rm -rf build $(VENV)

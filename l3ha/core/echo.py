@@ -1,0 +1,105 @@
+"""One stream of ICMP echoes: fixed cadence, one nonce per request, a result per sample.
+
+A sample is closed when the next request goes out, whatever came back in the meantime, so that an answer never delays
+and a silence never stretches the cadence. "Could not send" is a result of its own: it says something about us, nothing
+about the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from l3ha.base.names import NodeId
+from l3ha.base.settings import EchoTarget
+from l3ha.base.time import Duration, Instant
+from l3ha.core.events import SendEcho
+from l3ha.wire import icmp
+
+
+class EchoResult(StrEnum):
+    """What became of one request."""
+
+    PENDING = "PENDING"
+    ANSWERED = "ANSWERED"
+    SILENT = "SILENT"
+    CANNOT_SEND = "CANNOT SEND"
+
+
+class Echo:
+    """See the module. ``closed`` is the last finished sample, ``now_result`` includes the one under way."""
+
+    def __init__(self, target: EchoTarget, node: NodeId, identifier: int, now: Instant) -> None:
+        self.target = target
+        self.identifier = identifier
+        self.next = now
+        self.closed = EchoResult.PENDING
+        self.answered_sent: Instant | None = None
+        """When the newest answered request had been sent."""
+        self.rtt: Duration | None = None
+        self.sent = 0
+        self.answered = 0
+        self.drops: dict[str, int] = {}
+        self.error: str | None = None
+        self._node = node
+        self._nonce: bytes | None = None
+        self._sent_at = now
+        self._current = EchoResult.PENDING
+
+    @property
+    def result(self) -> EchoResult:
+        """The freshest knowledge: the sample under way if it is decided, else the last closed one."""
+        return self.closed if self._current is EchoResult.PENDING else self._current
+
+    def tick(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho | None:
+        """Close the sample and send the next request when it is due."""
+        if now < self.next:
+            return None
+        if self.sent:
+            self.closed = EchoResult.SILENT if self._current is EchoResult.PENDING else self._current
+        interval = self.target.interval
+        self.next = max(self.next + interval, now + interval // 2)
+        self._nonce = entropy(icmp.NONCE_SIZE)
+        self._sent_at = now
+        self._current = EchoResult.PENDING
+        self.sent += 1
+        payload = icmp.payload(self._node, self._nonce)
+        return SendEcho(self.target, self.identifier, self.sent & 0xFFFF, payload)
+
+    def receive(self, data: bytes, now: Instant) -> bool:
+        """An ICMP message from the target's socket: True for the answer that is awaited, else it is a counted drop."""
+        reply = icmp.decode(data, ipv6=":" in self.target.destination)
+        if not isinstance(reply, icmp.EchoReply):
+            self._drop(str(reply))
+        elif reply.identifier != self.identifier or reply.node != self._node:
+            self._drop("foreign")
+        elif reply.nonce != self._nonce:
+            self._drop("late or forged")
+        elif self._current is EchoResult.ANSWERED:
+            self._drop("duplicate")
+        else:
+            self._current = EchoResult.ANSWERED
+            self.answered += 1
+            self.answered_sent = self._sent_at
+            self.rtt = now - self._sent_at
+            self.error = None
+            return True
+        return False
+
+    def failed(self, error: str) -> None:
+        """The request could not be sent."""
+        self._current = EchoResult.CANNOT_SEND
+        self.error = error
+
+    def forget(self, now: Instant) -> None:
+        """After a pause: nothing is known, and what is on its way does not count."""
+        self.closed = self._current = EchoResult.PENDING
+        self._nonce = None
+        self.next = now
+
+    def clear(self) -> None:
+        """Counters back to zero (one request stays counted as sent: it is under way)."""
+        self.sent, self.answered, self.drops = 1, 0, {}
+
+    def _drop(self, reason: str) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + 1

@@ -1,0 +1,287 @@
+"""The inter-chassis link to one peer: paths, liveness, contact, the peer's newest words (protocol §2, §3).
+
+A path is up while, within T_det, a datagram of the present session arrived on it *and* echoed a sequence number that we
+had sent on it less than T_det before. So delayed or replayed traffic and one-way paths are down. Contact: some path is
+up. Heard: some valid datagram within T_det, echo or not.
+
+    datagram -> source, TTL -> session (seal, replay) -> heartbeat -> node, path -> incarnation -> sequence -> facts
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from l3ha.base.names import Intent
+from l3ha.base.settings import Path, Peer, Settings
+from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.core.events import Datagram, Note, NoteKind, Send
+from l3ha.core.session import Handshake, Opened, Session
+from l3ha.wire.codec import decode, encode
+from l3ha.wire.heartbeat import Heartbeat
+from l3ha.wire.seal import Drop, Dropped
+
+MAX_GRACE: Duration = 5 * SECOND
+"""A restarting peer cannot ask for more patience than this (protocol §6)."""
+
+SENT_REMEMBERED = 256
+"""Own sequence numbers remembered per path, to judge echoes by."""
+
+NEVER: Instant = -(1 << 62)
+
+
+@dataclass
+class PathState:
+    """One way to the peer."""
+
+    path: Path
+    up: bool = False
+    since: Instant | None = None
+    until: Instant = NEVER
+    heard: Instant | None = None
+    newest: int = 0
+    """Newest sequence of the peer's present incarnation heard here."""
+    rtt: Duration | None = None
+    sent: int = 0
+    received: int = 0
+    fell: Instant = NEVER
+    """When it was last known to be up."""
+    times: OrderedDict[int, Instant] = field(default_factory=OrderedDict)
+
+
+class IclPeer:
+    """Everything about one peer that comes over the ICL."""
+
+    def __init__(self, settings: Settings, peer: Peer, entropy: Callable[[int], bytes], now: Instant) -> None:
+        self.peer = peer
+        self.settings = settings
+        self.session = Session(
+            settings.cluster, settings.id, peer.id, settings.private_key, peer.public_key, settings.psk, entropy, now
+        )
+        self.paths = {p.name: PathState(p) for p in peer.paths}
+        self.beat: Heartbeat | None = None
+        self.contact = False
+        self.contact_since: Instant | None = None
+        self.lost_at: Instant | None = None
+        self.heard_ever = False
+        self.witnesses: frozenset[str] = frozenset()
+        """Routers of the witness paths that were up at the end of the last contact."""
+        self._sequence = 0
+        self._ordinal = -1
+        self._heard_until: Instant = NEVER
+        self._heard_at: Instant = now
+        self._echoed_at: Instant = NEVER
+        """When we had sent what the newest heartbeat echoes."""
+        self._told_versions: set[str] = set()
+        self._alarmed: tuple[str, ...] | None = None
+
+    # --- facts ------------------------------------------------------------------------------------------------
+
+    @property
+    def detection(self) -> Duration:
+        """T_det."""
+        return self.settings.timers.detection
+
+    def heard(self, now: Instant) -> bool:
+        """Some valid datagram within T_det (or we slept within T_det, and cannot tell)."""
+        return now < self._heard_until
+
+    def age(self, now: Instant) -> Duration:
+        """Upper bound of the age of the peer's newest words."""
+        return now - self._echoed_at
+
+    def differs(self) -> tuple[str, ...]:
+        """Configuration sections that are not the same on both nodes."""
+        if self.beat is None or self.beat.digest == self.settings.digest:
+            return ()
+        mine, theirs = dict(self.settings.sections), dict(self.beat.sections)
+        return tuple(sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)))
+
+    # --- doors ------------------------------------------------------------------------------------------------
+
+    def receive(self, d: Datagram, now: Instant) -> tuple[list[Send], list[Note], bool]:
+        """One datagram: answers to send (handshake), what to tell, and whether the peer waits for our words now."""
+        path = self.paths[d.path]
+        if path.path.one_hop and d.ttl is not None and d.ttl != 255:
+            self.drop(Drop.WRONG_TTL)
+            return [], [], False
+        match self.session.receive(d.data, now):
+            case Dropped():
+                pass  # the session has counted it
+            case Handshake(replies, established):
+                return [s for reply in replies for s in self._everywhere(reply)], [], established
+            case Opened(plaintext, ordinal):
+                path.received += 1
+                if plaintext:
+                    had = self.contact
+                    return [], self._read(path, plaintext, ordinal, now), self.contact and not had
+                return [], [], True
+        return [], [], False
+
+    def tick(self, now: Instant) -> list[Send]:
+        """Handshake datagrams that are due, on every path."""
+        if now - self._heard_at > self.detection // 2:
+            self.session.kick(now)
+        return [s for data in self.session.tick(now) for s in self._everywhere(data)]
+
+    def beats(self, template: Heartbeat, now: Instant) -> list[Send]:
+        """The node's words on every path, each with its own sequence and echo; nothing without a session."""
+        out: list[Send] = []
+        for name, path in self.paths.items():
+            self._sequence += 1
+            age = 0 if path.heard is None else now - path.heard
+            beat = replace(template, path=name, sequence=self._sequence, echo=path.newest, echo_age=age)
+            data = self.session.seal(encode(beat), now)
+            if data is None:
+                break
+            path.times[self._sequence] = now
+            if len(path.times) > SENT_REMEMBERED:
+                path.times.popitem(last=False)
+            path.sent += 1
+            out.append(Send(name, path.path.remote, data))
+        return out
+
+    def expire(self, now: Instant) -> list[Note]:
+        """Judge silence. The shell has read every socket dry before."""
+        notes: list[Note] = []
+        for path in self.paths.values():
+            if path.up and now >= path.until:
+                notes.append(self._path_down(path, now))
+        if self.contact and not any(p.up for p in self.paths.values()):
+            self._lose(now)
+            notes.append(Note(NoteKind.PEER, f"contact with {self.peer.name} lost", alarm=True))
+        return notes
+
+    def pause(self, now: Instant) -> None:
+        """We slept: no path is up until it proves itself, and the peer's silence is counted from now."""
+        for path in self.paths.values():
+            if path.up:
+                self._path_down(path, now)
+            path.times.clear()
+        if self.contact:
+            self._lose(now)
+        self._heard_until = now + self.detection
+        self._heard_at = now
+        self.session.restart(now)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """New timers; paths and keys cannot change while running."""
+        self.settings = settings
+
+    def clear(self) -> None:
+        """Counters back to zero."""
+        self.session.clear()
+        for path in self.paths.values():
+            path.sent = path.received = 0
+
+    def next_deadline(self, now: Instant) -> Instant | None:
+        """When a path may fall, or the session wants to send."""
+        times = [p.until for p in self.paths.values() if p.up]
+        due = self.session.next_deadline()
+        if due is not None:
+            times.append(due)
+        kick = self._heard_at + self.detection // 2
+        if kick > now:
+            times.append(kick)
+        if now < self._heard_until:
+            times.append(self._heard_until)
+        return min(times, default=None)
+
+    def drop(self, reason: Drop) -> None:
+        """Count a datagram that the session never saw, or that it opened in vain."""
+        self.session.drops[reason] += 1
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _read(self, path: PathState, plaintext: bytes, ordinal: int, now: Instant) -> list[Note]:
+        beat = decode(plaintext)
+        if not isinstance(beat, Heartbeat):
+            return self._unreadable(str(beat))
+        reason = self._refuse(beat, path, ordinal)
+        if reason is not None:
+            self.drop(reason)
+            return []
+        notes = self._incarnation(beat, ordinal)
+        path.newest = beat.sequence
+        path.heard = self._heard_at = now
+        self.heard_ever = True
+        patience = self.detection + (min(beat.grace, MAX_GRACE) if beat.intent is Intent.RESTARTING else 0)
+        self._heard_until = max(self._heard_until, now + patience)
+        sent = path.times.get(beat.echo)
+        fresh = sent is not None and now - sent < self.detection
+        if fresh and sent is not None:
+            path.rtt = max(0, now - sent - beat.echo_age)
+            path.until = now + patience
+            notes += self._path_up(path, now)
+        if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
+            self.beat = beat
+            self._echoed_at = sent if sent is not None else NEVER
+            notes += self._compare()
+        return notes
+
+    def _refuse(self, beat: Heartbeat, path: PathState, ordinal: int) -> Drop | None:
+        if beat.cluster != self.settings.cluster:
+            return Drop.WRONG_CLUSTER
+        if beat.node != self.peer.id:
+            return Drop.WRONG_NODE
+        if beat.path != path.path.name:
+            return Drop.WRONG_PATH
+        if self.beat is not None and beat.incarnation != self.beat.incarnation:
+            return Drop.OLD_INCARNATION if ordinal <= self._ordinal else None
+        return Drop.STALE if beat.sequence <= path.newest else None
+
+    def _incarnation(self, beat: Heartbeat, ordinal: int) -> list[Note]:
+        self._ordinal = max(self._ordinal, ordinal)
+        old = self.beat
+        if old is not None and old.incarnation == beat.incarnation:
+            return []
+        for p in self.paths.values():
+            p.newest = 0
+        if old is None:
+            return [Note(NoteKind.PEER, f"first words of {self.peer.name}: l3ha {beat.software}, node {beat.state}")]
+        return [Note(NoteKind.PEER, f"{self.peer.name} has restarted: l3ha {beat.software}, node {beat.state}")]
+
+    def _path_up(self, path: PathState, now: Instant) -> list[Note]:
+        if path.up:
+            return []
+        path.up, path.since = True, now
+        notes = [Note(NoteKind.PATH, f"path {path.path.name} to {self.peer.name} is up")]
+        if not self.contact:
+            self.contact, self.contact_since = True, now
+            notes.append(Note(NoteKind.PEER, f"in contact with {self.peer.name}"))
+        return notes
+
+    def _path_down(self, path: PathState, now: Instant) -> Note:
+        path.up, path.since, path.fell, path.rtt = False, now, now, None
+        return Note(NoteKind.PATH, f"path {path.path.name} to {self.peer.name} is down", alarm=True)
+
+    def _lose(self, now: Instant) -> None:
+        self.contact, self.contact_since, self.lost_at = False, None, now
+        recent = (p for p in self.paths.values() if p.path.router and now - p.fell <= self.detection)
+        self.witnesses = frozenset(p.path.router for p in recent if p.path.router)
+
+    def _compare(self) -> list[Note]:
+        differs = self.differs()
+        if differs == self._alarmed or (not differs and self._alarmed is None):
+            return []
+        self._alarmed = differs or None
+        if not differs:
+            return [Note(NoteKind.CONFIG, f"{self.peer.name} runs the same configuration again")]
+        return [
+            Note(
+                NoteKind.CONFIG,
+                f"{self.peer.name} runs another configuration; it differs in {', '.join(differs)}",
+                alarm=True,
+            )
+        ]
+
+    def _unreadable(self, why: str) -> list[Note]:
+        self.drop(Drop.BAD_HEARTBEAT)
+        if why in self._told_versions or len(self._told_versions) > 8:
+            return []
+        self._told_versions.add(why)
+        return [Note(NoteKind.PEER, f"cannot read the heartbeat of {self.peer.name}: {why}", alarm=True)]
+
+    def _everywhere(self, data: bytes) -> list[Send]:
+        return [Send(name, p.path.remote, data) for name, p in self.paths.items()]

@@ -1,0 +1,87 @@
+"""The activeness probe of one group: whom does the network prefer? (protocol §2)
+
+Every node asks every arbiter twice: from its own address (does the arbiter answer at all?) and from the floating
+address (the answer goes to the node that the arbiter prefers). The verdict is counted in a row, once per interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from l3ha.base.names import Verdict
+from l3ha.base.settings import Arbiter, EchoTarget, Srg
+from l3ha.base.time import Duration, Instant
+from l3ha.core.echo import Echo, EchoResult
+
+
+class Probe:
+    """Verdict and count of one group. The echoes themselves belong to the engine, because groups share them."""
+
+    def __init__(self, srg: Srg, now: Instant) -> None:
+        self.arbiters = srg.arbiters
+        self.interval: Duration = srg.probe_interval
+        self.verdict = Verdict.UNKNOWN
+        self.count = 0
+        self.next = now + self.interval
+        self._quiet_until = now
+        self._since = now
+        self._answered: set[str] = set()
+        """Arbiters that answered a floating echo which was sent since the start or the last silent takeover."""
+
+    def sample(self, now: Instant, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> None:
+        """Judge the samples that were just closed, if one is due."""
+        for arbiter in self.arbiters:
+            sent = echoes[arbiter.floating].answered_sent
+            if sent is not None and sent >= self._since:
+                self._answered.add(arbiter.name)
+        if now < self.next:
+            return
+        self.next = max(self.next + self.interval, now + self.interval // 2)
+        verdict = self._judge(echoes, active=active)
+        if now < self._quiet_until:
+            self.verdict, self.count = verdict, 0
+        elif verdict is self.verdict:
+            self.count += 1
+        else:
+            self.verdict, self.count = verdict, 1
+
+    def restart(self) -> None:
+        """All counts start again (gain or loss of contact)."""
+        self.count = 0
+
+    def announced(self, now: Instant, settle: Duration) -> None:
+        """An own announcement went out: the counts stand at zero until the routers have settled."""
+        self.count = 0
+        self._quiet_until = now + settle
+
+    def forget(self, now: Instant) -> None:
+        """Arbiters become unknown again (silent takeover)."""
+        self._since = now
+        self._answered.clear()
+        self.count = 0
+
+    def times(self, verdict: Verdict) -> int:
+        """How many times in a row this verdict was given."""
+        return self.count if self.verdict is verdict else 0
+
+    def lasted(self, verdict: Verdict, duration: Duration) -> bool:
+        """Whether this verdict was given in a row for at least this long."""
+        return self.times(verdict) * self.interval >= duration
+
+    def known(self, arbiter: Arbiter, echoes: Mapping[EchoTarget, Echo]) -> bool:
+        """Own address answers now, and the floating one has answered since start or the last silent takeover."""
+        return arbiter.name in self._answered and echoes[arbiter.own].closed is EchoResult.ANSWERED
+
+    def answered_since(self, when: Instant, echoes: Mapping[EchoTarget, Echo]) -> bool:
+        """Whether an arbiter answered a floating echo that was sent at ``when`` or later."""
+        sent = (echoes[a.floating].answered_sent for a in self.arbiters)
+        return any(s is not None and s >= when for s in sent)
+
+    def _judge(self, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> Verdict:
+        known = [a for a in self.arbiters if self.known(a, echoes)]
+        if not known:
+            return Verdict.UNKNOWN
+        answers = [echoes[a.floating].closed is EchoResult.ANSWERED for a in known]
+        if not any(answers):
+            return Verdict.LOSE
+        return Verdict.WIN if active or answers[0] else Verdict.PART

@@ -1,0 +1,256 @@
+"""The agent's end of the speaker: the wish, its renewal, and what the reports prove.
+
+``reach`` counts a router while a session to it is up and holds our newest wish. A wish under way does not end reach
+before T_bgp, otherwise every change of level would make every router vanish for a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from l3ha.base.names import Level, SrgId, Term
+from l3ha.base.settings import Neighbor, Settings
+from l3ha.base.time import Duration, Instant
+from l3ha.core import preference
+from l3ha.core.events import Note, NoteKind
+from l3ha.wire.wish import (
+    Advertised,
+    Goodbye,
+    NeighborReport,
+    NeighborWish,
+    Renew,
+    Report,
+    RouteGroup,
+    Wish,
+)
+
+Levels = Mapping[SrgId, tuple[Level, Term]]
+
+REMEMBERED_WISHES = 64
+
+
+@dataclass
+class NeighborState:
+    """What is known of one BGP session."""
+
+    up: bool = False
+    since: Instant | None = None
+    confirmed: int = -1
+    error: str | None = None
+    behind_since: Instant | None = None
+    reached: bool = False
+
+
+class SpeakerLink:
+    """See the module."""
+
+    def __init__(self, settings: Settings, incarnation: int, now: Instant) -> None:
+        self.settings = settings
+        self.incarnation = incarnation
+        self.connected = False
+        self.reported = False
+        """A report has come since the connection was made."""
+        self.ever = False
+        self.exabgp: str | None = None
+        self.lease_live = False
+        self.number = 0
+        self.neighbors: dict[str, NeighborState] = {n.name: NeighborState() for n in settings.neighbors}
+        self.wish: Wish | None = None
+        self.levels: Levels = {}
+        self._heard = now
+        self._lost_at = now
+        self._gone = False
+        self._renewed: Instant | None = None
+        self._levels_of: dict[int, Levels] = {}
+        self._acked: dict[SrgId, tuple[Term, Instant]] = {}
+
+    # --- what came from the speaker ---------------------------------------------------------------------------
+
+    def up(self, now: Instant) -> Note:
+        """It has connected (perhaps a new process): it must be told everything."""
+        self.connected, self.reported, self._gone = True, False, False
+        self._heard = now
+        self.wish = None
+        return Note(NoteKind.SPEAKER, "speaker connected")
+
+    def down(self, now: Instant) -> Note:
+        """Its connection ended."""
+        self.connected = self.reported = False
+        self._lost_at = now
+        return Note(NoteKind.SPEAKER, "speaker lost" + (": ExaBGP is gone" if self._gone else ""), alarm=True)
+
+    def receive(self, line: Report | Goodbye, now: Instant) -> tuple[list[Note], tuple[Advertised, ...]]:
+        """A line came in. Returns notes, and what the speaker advertises under a live lease (for rule *resume*)."""
+        self._heard = now
+        if isinstance(line, Goodbye):
+            self._gone = True
+            return self._sessions_lost(now), ()
+        self.reported = self.ever = True
+        self.exabgp, self.lease_live = line.exabgp or None, line.lease_live
+        notes: list[Note] = []
+        mine = line.agent == self.incarnation
+        told = {r.name: r for r in line.neighbors}
+        for name, state in self.neighbors.items():
+            notes += self._report(name, state, told.get(name), mine, now)
+        self._acknowledge(now)
+        return notes, line.advertised if line.lease_live else ()
+
+    def expire(self, now: Instant) -> list[Note]:
+        """A speaker that does not answer is lost; a neighbor that stays behind is out of reach."""
+        notes: list[Note] = []
+        if self.connected and now - self._heard > self.settings.timers.lease:
+            notes.append(self.down(now))
+        if not self.usable(now) and any(s.up for s in self.neighbors.values()):
+            notes += self._sessions_lost(now)
+        for state in self.neighbors.values():
+            if state.behind_since is not None and now - state.behind_since > self.settings.timers.bgp:
+                state.reached = False
+        return notes
+
+    def usable(self, now: Instant) -> bool:
+        """Connected, or lost so recently that a respawn is on its way (T_boot after the start, ``grace`` later)."""
+        if self.connected:
+            return True
+        grace = self.settings.speaker.grace if self.ever else self.settings.timers.boot
+        return not self._gone and now - self._lost_at < grace
+
+    # --- what it proves ---------------------------------------------------------------------------------------
+
+    def reach(self) -> frozenset[str]:
+        """Names of the routers that hold our wish."""
+        return frozenset(n.router for n in self.settings.neighbors if self.neighbors[n.name].reached)
+
+    def all_up(self) -> bool:
+        """Whether every session is up."""
+        return self.connected and all(s.up for s in self.neighbors.values())
+
+    def synced(self) -> bool:
+        """Whether every session that is up holds the newest wish."""
+        return self.connected and all(s.confirmed == self.number for s in self.neighbors.values() if s.up)
+
+    def acked(self, srg: SrgId) -> tuple[Term, Instant]:
+        """Term of the HIGH that every neighbor that is up acknowledged, and since when; (-1, 0) where none."""
+        return self._acked.get(srg, (Term(-1), 0))
+
+    # --- what it is told --------------------------------------------------------------------------------------
+
+    def tell(self, levels: Levels, now: Instant, *, withdraw: bool = False) -> Wish | Renew | None:
+        """The wish when it changed or the speaker is new, a renewal when a quarter of the lease is over, else None."""
+        if not self.connected:
+            return None
+        lease = self.settings.timers.lease
+        if (
+            self.wish is None
+            or dict(levels) != dict(self.levels)
+            or (withdraw and any(n.routes for n in self.wish.neighbors))
+        ):
+            return self._wish(levels, lease, now, withdraw=withdraw)
+        if self._renewed is None or now - self._renewed >= lease // 4:
+            self._renewed = now
+            return Renew(self.incarnation, self.number, lease)
+        return None
+
+    def renew(self, lease: Duration) -> Renew | None:
+        """A longer lease once: this process will be back (clean restart)."""
+        return Renew(self.incarnation, self.number, lease) if self.connected and self.wish else None
+
+    def reconfigure(self, settings: Settings) -> None:
+        """New neighbors, routes or preferences: everything is told again."""
+        self.settings = settings
+        self.neighbors = {n.name: self.neighbors.get(n.name, NeighborState()) for n in settings.neighbors}
+        self.wish = None
+
+    def deadline(self, now: Instant) -> Instant | None:
+        """Next renewal, or the end of patience with a neighbor that is behind."""
+        t = self.settings.timers
+        times: list[Instant] = [
+            s.behind_since + t.bgp + 1 for s in self.neighbors.values() if s.behind_since is not None
+        ]
+        if self.connected and self._renewed is not None:
+            times.append(self._renewed + t.lease // 4)
+        if not self.connected:
+            times.append(self._lost_at + (self.settings.speaker.grace if self.ever else t.boot))
+        return min((x for x in times if x > now), default=None)
+
+    def _wish(self, levels: Levels, lease: Duration, now: Instant, *, withdraw: bool) -> Wish:
+        self.number += 1
+        self._renewed = now
+        self.levels = dict(levels)
+        self._levels_of[self.number] = {} if withdraw else self.levels
+        self._levels_of.pop(self.number - REMEMBERED_WISHES, None)
+        first = self.settings.neighbors[0] if self.settings.neighbors else None
+        generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
+        neighbors = tuple(self._neighbor_wish(n, levels, withdraw=withdraw) for n in self.settings.neighbors)
+        self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
+        for state in self.neighbors.values():
+            if state.behind_since is None:
+                state.behind_since = now
+        return self.wish
+
+    def _neighbor_wish(self, n: Neighbor, levels: Levels, *, withdraw: bool) -> NeighborWish:
+        if withdraw:
+            return NeighborWish(n.name, n.address, (), ())
+        routes: list[RouteGroup] = []
+        fallback: list[RouteGroup] = []
+        for srg, prefixes, rank in self._groups():
+            level, term = levels.get(srg, (Level.LOW, Term(0)))
+            routes += _groups(n, srg, level, term, rank, prefixes)
+            fallback += _groups(n, srg, Level.LOW, Term(0), rank, prefixes)
+        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback))
+
+    def _groups(self) -> list[tuple[SrgId, tuple[str, ...], int]]:
+        s = self.settings
+        groups = [(SrgId(0), s.node_group.routes, 0)] if s.node_group.routes else []
+        return groups + [(g.id, g.routes, preference.rank_of(s.id, g.priorities)) for g in s.srgs]
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _report(
+        self, name: str, state: NeighborState, r: NeighborReport | None, mine: bool, now: Instant
+    ) -> list[Note]:
+        up = r is not None and r.up
+        notes = self._session(name, state, up, now)
+        state.error = r.error if r else None
+        state.confirmed = r.confirmed if r and mine else -1
+        if not up:
+            state.reached, state.behind_since = False, None
+        elif state.confirmed == self.number and self.wish is not None:
+            state.reached, state.behind_since = True, None
+        elif state.behind_since is None:
+            state.behind_since = now
+        return notes
+
+    def _session(self, name: str, state: NeighborState, up: bool, now: Instant) -> list[Note]:
+        if up == state.up:
+            return []
+        state.up, state.since = up, now
+        return [Note(NoteKind.NEIGHBOR, f"BGP session to {name} is {'up' if up else 'down'}", alarm=not up)]
+
+    def _sessions_lost(self, now: Instant) -> list[Note]:
+        notes: list[Note] = []
+        for name, state in self.neighbors.items():
+            notes += self._report(name, state, None, False, now)
+        return notes
+
+    def _acknowledge(self, now: Instant) -> None:
+        up = [s.confirmed for s in self.neighbors.values() if s.up]
+        levels = self._levels_of.get(min(up), {}) if up else {}
+        for srg in self.levels:
+            level, term = levels.get(srg, (Level.LOW, Term(-1)))
+            if level is not Level.HIGH:
+                self._acked.pop(srg, None)
+            elif self.acked(srg)[0] != term:
+                self._acked[srg] = (term, now)
+
+
+def _groups(
+    n: Neighbor, srg: SrgId, level: Level, term: Term, rank: int, prefixes: tuple[str, ...]
+) -> list[RouteGroup]:
+    out: list[RouteGroup] = []
+    for ipv6 in (False, True):
+        family = tuple(p for p in prefixes if (":" in p) == ipv6)
+        a = preference.attributes(n, level, term, rank, ipv6=ipv6) if family else None
+        if a is not None:
+            out.append(RouteGroup(int(srg), level, int(term) if level is Level.HIGH else 0, a, family))
+    return out

@@ -1,0 +1,307 @@
+"""Heartbeat <-> bytes: the plaintext of a DATA packet.
+
+::
+
+    version u8 | field | field | ...          field:  tag u8 | length u16 | value
+
+     1 node      id u8 | incarnation u64 | sequence u64 | echo u64 | echo age u32
+                 | state u8 | intent u8 | grace u32 | digest 8
+     2 cluster   text          3 path   text          4 software   text
+     5 reach     { length u8 | router name }*
+     6 sections  { length u8 | section name | digest 4 }*
+     7 groups    { length u8 | group }*
+
+    group:  id u8 | bits u16 | term u32 | seen u32 | priority u16 | routes digest 4 | { tag u8 | length u8 | value }*
+            bits, from the least: confirmed eligible ready verified wants winning | state 2 | verdict 2 | 6 unused
+             1 claim  u32        2 grant  number u32 | to u8 | left u32
+
+Integers are big-endian, durations are microseconds (rounded up; more than 71 minutes is sent as that). Text is
+printable ASCII. Unknown tags are skipped, in a group too, and so are unused bits: new facts get new tags. What changes
+the meaning of an old field gets a new version, which an older node names instead of guessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import TypeVar
+
+from l3ha.base.limits import MAX_NAME, MAX_NODE_ID, MAX_SRGS
+from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
+from l3ha.base.time import US, Duration
+from l3ha.wire.heartbeat import Heartbeat, SrgFacts
+from l3ha.wire.seal import MAX_PLAINTEXT, Drop, Dropped
+
+VERSION = 1
+MAX_SECTION_NAME = MAX_NAME + 8
+"""A section is called ``node.`` and a name, at the longest."""
+
+NODE, CLUSTER, PATH, SOFTWARE, REACH, SECTIONS, GROUPS = range(1, 8)
+KNOWN = frozenset(range(NODE, GROUPS + 1))
+CLAIM, GRANT = 1, 2
+
+_FIELD = Struct(">BH")
+_NODE = Struct(">BQQQIBBI8s")
+_GROUP = Struct(">BHIIH4s")
+_CLAIM = Struct(">I")
+_GRANT = Struct(">IBI")
+_U32 = 2**32 - 1
+
+NODE_STATES = (NodeState.HOLD, NodeState.ONLINE, NodeState.ISOLATED, NodeState.OFFLINE)
+SRG_STATES = (SrgState.HOLD, SrgState.ACTIVE, SrgState.BACKUP, SrgState.INELIGIBLE)
+VERDICTS = (Verdict.WIN, Verdict.PART, Verdict.LOSE, Verdict.UNKNOWN)
+INTENTS = (Intent.RUNNING, Intent.RESTARTING, Intent.LEAVING)
+"""Numbers on the wire are places in these tuples: append only."""
+
+_T = TypeVar("_T")
+
+
+class _Bad(ValueError):
+    """These bytes are no heartbeat; the text says where."""
+
+
+# --- encode -----------------------------------------------------------------------------------------------------------
+
+
+def encode(beat: Heartbeat) -> bytes:
+    """The heartbeat as bytes, at most ``MAX_PLAINTEXT``.
+
+    Where very long names would make it longer, the sections are left out: they only say *what* differs, and the digest
+    still says *that* something does. ``ValueError`` for values that the format has no room for; those are our own.
+    """
+    full = _encode(beat, beat.sections)
+    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, ()))
+
+
+def _encode(beat: Heartbeat, sections: Sequence[tuple[str, bytes]]) -> bytes:
+    node = _NODE.pack(
+        _within(beat.node, 1, MAX_NODE_ID, "node"),
+        _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
+        _within(beat.sequence, 0, 2**64 - 1, "sequence"),
+        _within(beat.echo, 0, 2**64 - 1, "echo"),
+        _us(beat.echo_age),
+        NODE_STATES.index(beat.state),
+        INTENTS.index(beat.intent),
+        _us(beat.grace),
+        _sized(beat.digest, 8),
+    )
+    fields = [
+        (NODE, node),
+        (CLUSTER, _text(beat.cluster, 1, MAX_NAME)),
+        (PATH, _text(beat.path, 1, MAX_NAME)),
+        (SOFTWARE, _text(beat.software[:MAX_NAME], 0, MAX_NAME)),
+        (REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in beat.reach)),
+        (GROUPS, b"".join(_short(_encode_group(g)) for g in beat.srgs)),
+    ]
+    if sections:
+        named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
+        fields.append((SECTIONS, b"".join(named)))
+    return bytes((VERSION,)) + b"".join(_FIELD.pack(tag, len(value)) + value for tag, value in fields)
+
+
+def _encode_group(g: SrgFacts) -> bytes:
+    flags = (g.confirmed, g.eligible, g.ready, g.verified, g.wants, g.winning)
+    bits = sum(flag << place for place, flag in enumerate(flags))
+    bits |= SRG_STATES.index(g.state) << 6 | VERDICTS.index(g.verdict) << 8
+    out = _GROUP.pack(
+        _within(g.id, 1, MAX_SRGS, "group"),
+        bits,
+        _within(g.term, 0, _U32, "term"),
+        _within(g.seen, 0, _U32, "seen"),
+        _within(g.priority, 0, 0xFFFF, "priority"),
+        _sized(g.routes_digest, 4),
+    )
+    if g.claim is not None:
+        out += bytes((CLAIM, _CLAIM.size)) + _CLAIM.pack(_within(g.claim, 0, _U32, "claim"))
+    if g.grant is not None:
+        to = _within(g.grant_to or 0, 1, MAX_NODE_ID, "grant_to")
+        number = _within(g.grant, 0, _U32, "grant")
+        out += bytes((GRANT, _GRANT.size)) + _GRANT.pack(number, to, _us(g.grant_left))
+    return out
+
+
+def _fitting(data: bytes) -> bytes:
+    if len(data) > MAX_PLAINTEXT:
+        raise ValueError(f"a heartbeat of {len(data)} bytes does not fit into a datagram")
+    return data
+
+
+def _short(value: bytes) -> bytes:
+    return bytes((len(value),)) + value
+
+
+def _us(duration: Duration) -> int:
+    return min(-(-max(0, duration) // US), _U32)
+
+
+def _within(value: int, low: int, high: int, what: str) -> int:
+    if not low <= value <= high:
+        raise _Bad(f"{what} {value} is not within {low}..{high}")
+    return value
+
+
+def _sized(value: bytes, size: int) -> bytes:
+    if len(value) != size:
+        raise _Bad(f"a digest of {len(value)} bytes instead of {size}")
+    return value
+
+
+def _text(value: str, low: int, high: int) -> bytes:
+    if not (low <= len(value) <= high and value.isascii() and value.isprintable()):
+        raise _Bad(f"{value[:high]!r} is not {low}..{high} printable characters")
+    return value.encode("ascii")
+
+
+# --- decode -----------------------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> Heartbeat | Dropped:
+    """Any bytes -> a heartbeat, every value of it within its range, or the reason why not. Never raises.
+
+    ``UNKNOWN_VERSION`` names the version; everything else wrong is ``BAD_HEARTBEAT`` with the place.
+    """
+    if data and data[0] != VERSION:
+        return Dropped(Drop.UNKNOWN_VERSION, f"heartbeat version {data[0]}")
+    try:
+        return _decode(_fitting(data))
+    except ValueError as error:
+        return Dropped(Drop.BAD_HEARTBEAT, str(error))
+
+
+def _decode(data: bytes) -> Heartbeat:
+    fields: dict[int, bytes] = {}
+    for tag, value in _fields(data):
+        if tag in fields:
+            raise _Bad(f"field {tag} twice")
+        if tag in KNOWN:
+            fields[tag] = value
+    missing = KNOWN - {SECTIONS} - fields.keys()
+    if missing:
+        raise _Bad(f"field {min(missing)} is missing")
+    if len(fields[NODE]) != _NODE.size:
+        raise _Bad(f"field {NODE} has {len(fields[NODE])} bytes")
+    node, incarnation, sequence, echo, echo_age, state, intent, grace, digest = _NODE.unpack(fields[NODE])
+    return Heartbeat(
+        cluster=_name(fields[CLUSTER]),
+        node=NodeId(_within(node, 1, MAX_NODE_ID, "node")),
+        incarnation=incarnation,
+        path=_name(fields[PATH]),
+        sequence=sequence,
+        echo=echo,
+        echo_age=echo_age * US,
+        digest=digest,
+        sections=_decode_sections(fields.get(SECTIONS, b"")),
+        software=_name(fields[SOFTWARE], 0),
+        state=_pick(NODE_STATES, state, "node state"),
+        intent=_pick(INTENTS, intent, "intent"),
+        grace=grace * US,
+        reach=_unique([_name(name) for name in _shorts(fields[REACH])], "router"),
+        srgs=_decode_groups(fields[GROUPS]),
+    )
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 1
+    if not data:
+        raise _Bad("empty")
+    while at < len(data):
+        if at + _FIELD.size > len(data):
+            raise _Bad(f"cut off at {at}")
+        tag, size = _FIELD.unpack_from(data, at)
+        at += _FIELD.size + size
+        if at > len(data):
+            raise _Bad(f"field {tag} is cut off")
+        yield tag, data[at - size : at]
+
+
+def _shorts(data: bytes, extra: int = 0) -> Iterator[bytes]:
+    """Values with a length of one byte before them, and ``extra`` bytes behind that the length does not count."""
+    at = 0
+    while at < len(data):
+        size = 1 + data[at] + extra
+        if at + size > len(data):
+            raise _Bad("a list is cut off")
+        yield data[at + 1 : at + size]
+        at += size
+
+
+def _decode_sections(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    sections = [(_name(item[:-4], 1, MAX_SECTION_NAME), item[-4:]) for item in _shorts(data, 4)]
+    _unique([name for name, _ in sections], "section")
+    return tuple(sections)
+
+
+def _decode_groups(data: bytes) -> tuple[SrgFacts, ...]:
+    groups = tuple(_decode_group(item) for item in _shorts(data))
+    _unique([g.id for g in groups], "group")
+    return groups
+
+
+def _decode_group(data: bytes) -> SrgFacts:
+    if len(data) < _GROUP.size:
+        raise _Bad(f"a group of {len(data)} bytes")
+    number, bits, term, seen, priority, digest = _GROUP.unpack_from(data)
+    claim, grant, to, left = _decode_promises(data[_GROUP.size :])
+    return SrgFacts(
+        id=SrgId(_within(number, 1, MAX_SRGS, "group")),
+        state=SRG_STATES[bits >> 6 & 3],
+        confirmed=bool(bits & 1),
+        term=Term(term),
+        seen=Term(seen),
+        claim=claim,
+        grant=grant,
+        grant_to=to,
+        grant_left=left,
+        eligible=bool(bits & 2),
+        ready=bool(bits & 4),
+        verified=bool(bits & 8),
+        wants=bool(bits & 16),
+        verdict=VERDICTS[bits >> 8 & 3],
+        winning=bool(bits & 32),
+        priority=priority,
+        routes_digest=digest,
+    )
+
+
+def _decode_promises(data: bytes) -> tuple[Term | None, Term | None, NodeId | None, Duration]:
+    parts: dict[int, bytes] = {}
+    at = 0
+    while at < len(data):
+        if at + 2 > len(data) or at + 2 + data[at + 1] > len(data):
+            raise _Bad("a group is cut off")
+        tag, size = data[at], data[at + 1]
+        if tag in parts:
+            raise _Bad(f"field {tag} of a group twice")
+        parts[tag] = data[at + 2 : at + 2 + size]
+        at += 2 + size
+    claim: Term | None = None
+    if CLAIM in parts:
+        claim = Term(*_exactly(_CLAIM, parts[CLAIM]))
+    if GRANT not in parts:
+        return claim, None, None, 0
+    number, to, left = _exactly(_GRANT, parts[GRANT])
+    return claim, Term(number), NodeId(_within(to, 1, MAX_NODE_ID, "grant_to")), left * US
+
+
+def _exactly(layout: Struct, data: bytes) -> tuple[int, ...]:
+    if len(data) != layout.size:
+        raise _Bad(f"{len(data)} bytes instead of {layout.size} in a group")
+    return layout.unpack(data)
+
+
+def _pick(values: tuple[_T, ...], number: int, what: str) -> _T:
+    if number >= len(values):
+        raise _Bad(f"{what} {number}")
+    return values[number]
+
+
+def _name(data: bytes, low: int = 1, high: int = MAX_NAME) -> str:
+    text = data.decode("latin-1")
+    _text(text, low, high)
+    return text
+
+
+def _unique(values: list[_T], what: str) -> tuple[_T, ...]:
+    if len(set(values)) != len(values):
+        raise _Bad(f"a {what} twice")
+    return tuple(values)

@@ -1,0 +1,88 @@
+"""ICMP echo: what our requests carry, and what counts as a reply (RFC 792, RFC 4443 section 4).
+
+    0                   1                   2                   3
+    0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+   +---------------+---------------+-------------------------------+
+   | type (0, 129) |   code (0)    |           checksum            |
+   +---------------+---------------+-------------------------------+
+   |          identifier           |           sequence            |
+   +-------------------------------+-------------------------------+
+   |                       magic "L3HA"                            |
+   +-------------------------------+-------------------------------+
+   |            node id            |                               |
+   +-------------------------------+       nonce, 16 bytes         +
+   |                              ...                              |
+
+Nodes share the floating source address, so a reply to another node's request may arrive here: the node id tells them
+apart. The nonce is random per request: who did not see the request cannot forge the reply, and a late one is known.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+from l3ha.base.names import NodeId
+
+NONCE_SIZE = 16
+
+_MAGIC = b"L3HA"
+_HEADER = struct.Struct("!BBHHH")
+_PAYLOAD = struct.Struct(f"!4sH{NONCE_SIZE}s")
+_ECHO_REPLY, _ECHO_REPLY_V6 = 0, 129
+
+
+@dataclass(frozen=True, slots=True)
+class EchoReply:
+    """A well-formed answer to a request of some node of ours; whether it is the one awaited is not decided here."""
+
+    identifier: int
+    sequence: int
+    node: NodeId
+    nonce: bytes
+
+
+class EchoDrop(StrEnum):
+    """Why an ICMP message is not an answer."""
+
+    SHORT = "short"
+    NOT_A_REPLY = "not an echo reply"
+    CHECKSUM = "bad checksum"
+    FOREIGN_PAYLOAD = "foreign payload"
+
+
+def payload(node: NodeId, nonce: bytes) -> bytes:
+    """What an echo request of ``node`` carries after the ICMP header. ``nonce``: NONCE_SIZE bytes."""
+    assert len(nonce) == NONCE_SIZE
+    return _PAYLOAD.pack(_MAGIC, node, nonce)
+
+
+def decode(data: bytes, *, ipv6: bool) -> EchoReply | EchoDrop:
+    """Read one ICMP message (without IP header). Any bytes give a value or a reason; nothing is raised.
+
+    The checksum is looked at for IPv4 only: raw sockets get the packet before the kernel verifies it. For ICMPv6 the
+    kernel verifies it first (RFC 3542 section 3.1), and it covers addresses that are not here.
+    """
+    if len(data) < _HEADER.size:
+        return EchoDrop.SHORT
+    kind, code, _, identifier, sequence = _HEADER.unpack_from(data)
+    if kind != (_ECHO_REPLY_V6 if ipv6 else _ECHO_REPLY) or code != 0:
+        return EchoDrop.NOT_A_REPLY
+    if not ipv6 and checksum(data) != 0:
+        return EchoDrop.CHECKSUM
+    if len(data) != _HEADER.size + _PAYLOAD.size:
+        return EchoDrop.FOREIGN_PAYLOAD
+    magic, node, nonce = _PAYLOAD.unpack_from(data, _HEADER.size)
+    if magic != _MAGIC:
+        return EchoDrop.FOREIGN_PAYLOAD
+    return EchoReply(identifier, sequence, NodeId(node), nonce)
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071); 0 over a message whose own checksum is right."""
+    padded = data + b"\x00" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

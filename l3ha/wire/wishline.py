@@ -1,0 +1,189 @@
+"""The lines between agent and speaker: one JSON object each, with a ``type``.
+
+Any bytes decode to a value or to a ``BadLine`` that says what is wrong; nothing is raised. Prefixes, addresses and
+communities are checked here, so that only numbers and canonical addresses ever reach ExaBGP's command line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any, TypeAlias, TypeVar
+
+from l3ha.base.names import LeaseEnd, Level
+from l3ha.wire.wish import (
+    Advertised,
+    Attributes,
+    Goodbye,
+    NeighborReport,
+    NeighborWish,
+    Renew,
+    Report,
+    RouteGroup,
+    Wish,
+)
+
+Line: TypeAlias = Wish | Renew | Report | Goodbye
+T = TypeVar("T")
+
+_COMMUNITY = re.compile(r"(\d{1,5}):(\d{1,5})")
+_NAME_LENGTH = 64
+_TEXT_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that makes no sense, and why."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def encode(line: Line) -> bytes:
+    """One line, with its newline."""
+    return json.dumps({"type": type(line).__name__.lower(), **asdict(line)}, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(data: bytes) -> Line | BadLine:
+    """The value of one line (with or without newline)."""
+    try:
+        raw = json.loads(data)
+        if not isinstance(raw, dict):
+            return BadLine("not an object")
+        make = _MAKERS.get(str(raw.get("type")))
+        return BadLine(f"unknown type {str(raw.get('type'))[:20]!r}") if make is None else make(raw)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return BadLine(f"{type(error).__name__}: {str(error)[:120]}")
+
+
+def _wish(raw: dict[str, Any]) -> Wish:
+    a, b = raw["generation"]
+    return Wish(
+        agent=_int(raw["agent"], 64),
+        number=_int(raw["number"], 62),
+        lease=_int(raw["lease"], 62),
+        end=LeaseEnd(raw["end"]),
+        generation=(_int(a, 32), _int(b, 32)),
+        neighbors=_many(raw["neighbors"], _neighbor),
+    )
+
+
+def _renew(raw: dict[str, Any]) -> Renew:
+    return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62))
+
+
+def _report(raw: dict[str, Any]) -> Report:
+    return Report(
+        speaker=_int(raw["speaker"], 64),
+        exabgp=_text(raw["exabgp"], _NAME_LENGTH),
+        agent=_int(raw["agent"], 64),
+        number=_int(raw["number"], 62, least=-1),
+        lease_live=_bool(raw["lease_live"]),
+        advertised=_many(raw["advertised"], _advertised),
+        neighbors=_many(raw["neighbors"], _told),
+    )
+
+
+def _goodbye(raw: dict[str, Any]) -> Goodbye:
+    return Goodbye(_text(raw["reason"], _TEXT_LENGTH))
+
+
+_MAKERS: dict[str, Callable[[dict[str, Any]], Line]] = {
+    "wish": _wish,
+    "renew": _renew,
+    "report": _report,
+    "goodbye": _goodbye,
+}
+
+
+def _neighbor(raw: dict[str, Any]) -> NeighborWish:
+    return NeighborWish(
+        name=_text(raw["name"], _NAME_LENGTH),
+        address=_address(raw["address"]),
+        routes=_many(raw["routes"], _group),
+        fallback=_many(raw["fallback"], _group),
+    )
+
+
+def _group(raw: dict[str, Any]) -> RouteGroup:
+    return RouteGroup(
+        srg=_int(raw["srg"], 16),
+        level=Level(_int(raw["level"], 8)),
+        term=_int(raw["term"], 62),
+        attributes=_attributes(raw["attributes"]),
+        prefixes=_many(raw["prefixes"], _prefix),
+    )
+
+
+def _attributes(raw: dict[str, Any]) -> Attributes:
+    path = raw["as_path"]
+    return Attributes(
+        next_hop=_address(raw["next_hop"]),
+        local_preference=_maybe(raw["local_preference"]),
+        med=_maybe(raw["med"]),
+        as_path=None if path is None else _many(path, lambda n: _int(n, 32)),
+        communities=_many(raw["communities"], _community),
+    )
+
+
+def _told(raw: dict[str, Any]) -> NeighborReport:
+    error = raw["error"]
+    return NeighborReport(
+        name=_text(raw["name"], _NAME_LENGTH),
+        address=_address(raw["address"]),
+        up=_bool(raw["up"]),
+        confirmed=_int(raw["confirmed"], 62, least=-1),
+        error=None if error is None else _text(error, _TEXT_LENGTH),
+    )
+
+
+def _advertised(raw: dict[str, Any]) -> Advertised:
+    return Advertised(_int(raw["srg"], 16), Level(_int(raw["level"], 8)), _int(raw["term"], 62))
+
+
+def _many(raw: object, make: Callable[[Any], T]) -> tuple[T, ...]:
+    if not isinstance(raw, list):
+        raise TypeError("a list is wanted")
+    return tuple(make(item) for item in raw)
+
+
+def _int(raw: object, bits: int, *, least: int = 0) -> int:
+    if type(raw) is not int or not least <= raw < 1 << bits:
+        raise ValueError(f"{str(raw)[:30]} is not a number from {least} to 2^{bits}")
+    return raw
+
+
+def _maybe(raw: object) -> int | None:
+    return None if raw is None else _int(raw, 32)
+
+
+def _bool(raw: object) -> bool:
+    if type(raw) is not bool:
+        raise TypeError("true or false is wanted")
+    return raw
+
+
+def _text(raw: object, longest: int) -> str:
+    if not isinstance(raw, str) or len(raw) > longest:
+        raise ValueError("a short text is wanted")
+    return raw
+
+
+def _address(raw: object) -> str:
+    return str(ip_address(_text(raw, _NAME_LENGTH)))
+
+
+def _prefix(raw: object) -> str:
+    return str(ip_network(_text(raw, _NAME_LENGTH)))
+
+
+def _community(raw: object) -> str:
+    match = _COMMUNITY.fullmatch(_text(raw, _NAME_LENGTH))
+    if match is None or not all(int(part) < 1 << 16 for part in match.groups()):
+        raise ValueError("a community is two numbers, such as 65000:100")
+    return f"{int(match[1])}:{int(match[2])}"

@@ -1,0 +1,51 @@
+"""Monitors: rise and fall, at once on news, repeated samples, weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from l3ha.base.settings import Monitor, MonitorKind
+from l3ha.base.time import MS, SECOND
+from l3ha.core.monitor import Watch, failed_weight, failure_codes
+
+M = Monitor("uplink", MonitorKind.INTERFACE, "eth1", None, 60, 1, 1, SECOND)
+
+
+def test_unknown_is_neither_up_nor_failed() -> None:
+    w = Watch(M, 0)
+    assert w.up is None and failed_weight([w]) == 0 and failure_codes([w]) == ()
+
+
+def test_carrier_loss_counts_at_once() -> None:
+    w = Watch(M, 0)
+    assert w.observe(True, "carrier", 1)
+    assert not w.observe(True, "carrier", 2), "no news"
+    assert w.observe(False, "no carrier", 3)
+    assert (w.up, w.since, failed_weight([w]), failure_codes([w])) == (False, 3, 60, ("IF",))
+
+
+def test_rise_and_fall() -> None:
+    w = Watch(replace(M, rise=3, fall=2), 0)
+    assert w.sample(True, "", 1), "the very first good sample needs no rise"
+    assert not w.sample(False, "", 2)
+    assert not w.sample(True, "", 3)
+    assert not w.sample(False, "", 4), "in a row"
+    assert w.sample(False, "", 5) and w.up is False
+    assert [w.sample(True, "", t) for t in (6, 7, 8)] == [False, False, True]
+
+
+def test_a_lasting_state_is_sampled_again() -> None:
+    w = Watch(replace(M, fall=3, interval=100 * MS), 0)
+    w.observe(True, "carrier", 0)
+    w.observe(False, "no carrier", 10 * MS)
+    assert not w.tick(50 * MS)
+    assert not w.tick(110 * MS)
+    assert w.tick(210 * MS) and w.up is False
+
+
+def test_weights_add_up() -> None:
+    a, b = Watch(M, 0), Watch(replace(M, name="dns", kind=MonitorKind.IP, weight=50), 0)
+    for w in (a, b):
+        w.sample(False, "", 1)
+    assert failed_weight([a, b]) == 110
+    assert failure_codes([a, b]) == ("IF", "IP")

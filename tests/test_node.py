@@ -1,0 +1,90 @@
+"""SRG 0 and the node (protocol §7)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from l3ha.base.names import Level, NodeState
+from l3ha.base.settings import Monitor, MonitorKind, NodeGroup
+from l3ha.base.time import SECOND, Instant
+from l3ha.core.events import SetFailureRoute, SetInterfaces
+from l3ha.core.node import NodeFacts, NodeMachine
+from tests.world import TIMERS
+
+T0: Instant = 1_000 * SECOND
+GOOD = NodeFacts(speaker=True, sessions_up=True, contact=True, reach=True, failed_weight=0, occupied=False)
+GROUP = NodeGroup(
+    routes=("198.51.100.1/32",),
+    monitors=(Monitor("core", MonitorKind.INTERFACE, "eth0", None, 100, 1, 1, SECOND),),
+    threshold=100,
+    shutdown_on_failure=("eth2",),
+    failure_route="192.0.2.1/32",
+)
+
+
+def online() -> NodeMachine:
+    node = NodeMachine(GROUP, TIMERS, T0 - 60 * SECOND)
+    node.step(GOOD, T0 - SECOND)
+    assert node.state is NodeState.ONLINE and node.level is Level.MEDIUM
+    return node
+
+
+def test_hold_until_the_gates_open() -> None:
+    node = NodeMachine(GROUP, TIMERS, T0)
+    node.step(replace(GOOD, sessions_up=False), T0 + 1)
+    assert node.state is NodeState.HOLD and node.level is Level.LOW and node.fit
+    node.step(replace(GOOD, sessions_up=False), T0 + TIMERS.boot)
+    assert node.state is NodeState.ONLINE, "T_boot does not wait for a dead router for ever"
+
+
+def test_isolated_by_monitors_shuts_and_signals() -> None:
+    node = online()
+    effects = node.step(replace(GOOD, failed_weight=100), T0)
+    assert node.state is NodeState.ISOLATED and node.level is Level.LOW and not node.fit
+    assert SetInterfaces(("eth2",), False) in effects and SetFailureRoute("192.0.2.1/32", True) in effects
+    effects = node.step(GOOD, T0 + 1)
+    assert SetInterfaces(("eth2",), True) in effects and SetFailureRoute("192.0.2.1/32", False) in effects
+    assert node.state is NodeState.ISOLATED, "not before T_recover"
+    node.step(GOOD, T0 + 1 + TIMERS.recover)
+    assert node.state is NodeState.HOLD
+    node.step(GOOD, T0 + 2 + TIMERS.recover)
+    assert node.state is NodeState.ONLINE
+
+
+def test_isolated_without_contact_and_reach() -> None:
+    node = online()
+    alone = replace(GOOD, contact=False, reach=False)
+    node.step(alone, T0)
+    node.step(alone, T0 + TIMERS.settle - 1)
+    assert node.state is NodeState.ONLINE
+    effects = node.step(alone, T0 + TIMERS.settle)
+    assert node.state is NodeState.ISOLATED
+    assert not any(isinstance(e, SetInterfaces) for e in effects), "shutting interfaces would keep it isolated"
+    node.step(replace(alone, contact=True), T0 + 2 * TIMERS.settle)
+    assert node.state is NodeState.HOLD
+
+
+def test_one_of_contact_and_reach_is_enough() -> None:
+    for facts in (replace(GOOD, contact=False), replace(GOOD, reach=False)):
+        node = online()
+        node.step(facts, T0)
+        node.step(facts, T0 + 60 * SECOND)
+        assert node.state is NodeState.ONLINE
+
+
+def test_maintenance_waits_for_the_groups_but_not_for_ever() -> None:
+    node = online()
+    node.request_maintenance(True, T0)
+    busy = replace(GOOD, occupied=True)
+    node.step(busy, T0 + 1)
+    assert node.state is NodeState.ONLINE
+    node.step(GOOD, T0 + 2)
+    assert node.state is NodeState.OFFLINE and not node.fit
+    node.request_maintenance(False, T0 + 3)
+    node.step(GOOD, T0 + 3)
+    assert node.state is NodeState.HOLD
+
+    node = online()
+    node.request_maintenance(True, T0)
+    node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify)
+    assert node.state is NodeState.OFFLINE

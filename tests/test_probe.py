@@ -1,0 +1,148 @@
+"""The activeness probe: echoes, knowledge of arbiters, verdicts and their counts (protocol §2)."""
+
+from __future__ import annotations
+
+from l3ha.base.names import NodeId, Verdict
+from l3ha.base.settings import EchoTarget
+from l3ha.base.time import MS, SECOND, Instant
+from l3ha.core.echo import Echo, EchoResult
+from l3ha.core.events import SendEcho
+from l3ha.core.probe import Probe
+from tests.world import echo_reply, entropy, settings
+
+SRG = settings(1).srgs[0]
+R1, R2 = SRG.arbiters
+T0: Instant = 1_000 * SECOND
+NODE = NodeId(1)
+
+
+class Bench:
+    """A probe with its echoes; a script says which targets answer."""
+
+    def __init__(self) -> None:
+        self.now = T0
+        self.entropy = entropy("probe")
+        targets = [t for a in SRG.arbiters for t in (a.own, a.floating)]
+        self.echoes = {t: Echo(t, NODE, 0x4C01, T0) for t in targets}
+        self.probe = Probe(SRG, T0)
+
+    def tick(self, *answering: EchoTarget, times: int = 1, active: bool = False) -> Verdict:
+        for _ in range(times):
+            for target, echo in self.echoes.items():
+                request = echo.tick(self.now, self.entropy)
+                assert request is not None
+                if target in answering:
+                    echo.receive(echo_reply(request.identifier, request.sequence, request.payload), self.now + MS)
+            self.probe.sample(self.now, self.echoes, active=active)
+            self.now += SRG.probe_interval
+        return self.probe.verdict
+
+
+def test_no_arbiter_known_says_nothing() -> None:
+    """A router that drops the floating source never becomes known: its silence says nothing."""
+    bench = Bench()
+    assert bench.tick(R1.own, R2.own, times=5) is Verdict.UNKNOWN
+
+
+def test_win_counts_in_a_row() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, times=1)
+    assert bench.probe.times(Verdict.WIN) == 0, "a sample counts when it is closed"
+    bench.tick(R1.own, R1.floating, times=2)
+    assert bench.probe.times(Verdict.WIN) == 2
+    bench.tick(R1.own, times=2)
+    assert bench.probe.times(Verdict.WIN) == 0 and bench.probe.times(Verdict.LOSE) >= 1
+
+
+def test_the_first_known_arbiter_decides() -> None:
+    bench = Bench()
+    everything = (R1.own, R1.floating, R2.own, R2.floating)
+    bench.tick(*everything, times=3)
+    assert bench.tick(R1.own, R2.own, R2.floating, times=2) is Verdict.PART
+    assert bench.tick(R1.own, R2.own, times=2) is Verdict.LOSE
+    assert bench.tick(R1.own, R1.floating, R2.own, times=2) is Verdict.WIN
+
+
+def test_for_an_active_node_any_arbiter_wins() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, R2.own, R2.floating, times=3)
+    assert bench.tick(R1.own, R2.own, R2.floating, times=2, active=True) is Verdict.WIN
+
+
+def test_an_arbiter_that_does_not_answer_us_does_not_judge_us() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, R2.own, R2.floating, times=3)
+    assert bench.tick(R2.own, R2.floating, times=2) is Verdict.WIN, "r1 is dead: r2 is the first known one"
+    assert bench.tick(times=2) is Verdict.UNKNOWN
+
+
+def test_counts_restart_and_stand_still_after_an_announcement() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, times=4)
+    bench.probe.restart()
+    assert bench.probe.times(Verdict.WIN) == 0
+    bench.probe.announced(bench.now, 500 * MS)
+    bench.tick(R1.own, R1.floating, times=5)
+    assert bench.probe.times(Verdict.WIN) == 0
+    bench.tick(R1.own, R1.floating, times=2)
+    assert bench.probe.times(Verdict.WIN) == 2
+
+
+def test_forget_makes_arbiters_unknown() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, times=3)
+    bench.probe.forget(bench.now)
+    assert bench.tick(R1.own, times=2) is Verdict.UNKNOWN
+
+
+# --- one echo stream ------------------------------------------------------------------------------------------
+
+
+def request(echo: Echo, now: Instant) -> SendEcho:
+    sent = echo.tick(now, entropy(str(now)))
+    assert sent is not None
+    return sent
+
+
+def test_echo_cadence_does_not_depend_on_answers() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    request(echo, T0)
+    assert echo.tick(T0 + 99 * MS, entropy("x")) is None
+    request(echo, T0 + 103 * MS)
+    assert echo.next == T0 + 200 * MS, "an absolute grid: lateness does not add up"
+    request(echo, T0 + 950 * MS)
+    assert echo.next == T0 + 1000 * MS, "no burst after a stall"
+
+
+def test_echo_accepts_only_the_answer_it_waits_for() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    first = request(echo, T0)
+    second = request(echo, T0 + 100 * MS)
+    late = echo_reply(first.identifier, first.sequence, first.payload)
+    assert not echo.receive(late, T0 + 101 * MS)
+    other_node = echo_reply(0x4C02, 1, second.payload)
+    assert not echo.receive(other_node, T0 + 101 * MS)
+    assert not echo.receive(b"", T0 + 101 * MS)
+    assert echo.result is EchoResult.SILENT
+    answer = echo_reply(second.identifier, second.sequence, second.payload)
+    assert echo.receive(answer, T0 + 103 * MS)
+    assert not echo.receive(answer, T0 + 104 * MS)
+    assert (echo.result, echo.rtt, echo.answered) == (EchoResult.ANSWERED, 3 * MS, 1)
+    assert echo.drops == {"late or forged": 1, "foreign": 1, "short": 1, "duplicate": 1}
+
+
+def test_could_not_send_is_not_silence() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    request(echo, T0)
+    echo.failed("Network is unreachable")
+    assert echo.result is EchoResult.CANNOT_SEND and echo.error == "Network is unreachable"
+    request(echo, T0 + 100 * MS)
+    assert echo.closed is EchoResult.CANNOT_SEND
+
+
+def test_after_a_pause_nothing_is_known() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    sent = request(echo, T0)
+    echo.forget(T0 + SECOND)
+    assert not echo.receive(echo_reply(sent.identifier, sent.sequence, sent.payload), T0 + SECOND)
+    assert echo.result is EchoResult.PENDING
