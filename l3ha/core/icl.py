@@ -95,6 +95,8 @@ class IclPeer:
         """Configuration sections that are not the same on both nodes."""
         if self.beat is None or self.beat.digest == self.settings.digest:
             return ()
+        if not self.beat.sections:
+            return ("a section with too long a name to be told",)
         mine, theirs = dict(self.settings.sections), dict(self.beat.sections)
         return tuple(sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k)))
 

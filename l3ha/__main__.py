@@ -1,0 +1,5 @@
+"""``python -m l3ha`` is ``l3ha``."""
+
+from l3ha.cli.main import main
+
+main()

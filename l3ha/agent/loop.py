@@ -1,0 +1,178 @@
+"""The loop: sockets and one deadline drive the engine, its effects are carried out in order.
+
+    readable or due -> read each ready socket (a batch) -> deadline due? -> find every socket dry -> Tick -> arm again
+
+Two rules make silence judgeable. The instant of a Tick is read *before* the look that finds the sockets dry, so all
+that had arrived by then was heard. And a batch is bounded, so that a flood delays a Tick by a batch and not for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from l3ha.base.limits import DATAGRAMS_PER_TURN
+from l3ha.base.time import Instant
+from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Tick
+from l3ha.drivers.clock import Deadline, boottime_ns
+from l3ha.drivers.inbox import Inbox, Source
+
+DRAIN_LIMIT = 256
+"""Events read in one drain, over all sockets: more than the receive buffers hold when nobody floods us."""
+
+TICKS_PER_TURN = 4
+"""Ticks in a row before sockets are served again, if the engine's next deadline is always due."""
+
+
+class EngineLike(Protocol):
+    """The doors of the engine that the loop needs."""
+
+    def step(self, event: Event, now: Instant) -> tuple[Effect, ...]:
+        """One event in, ordered effects out."""
+
+    def next_deadline(self) -> Instant | None:
+        """When ``step(Tick(), …)`` is wanted at the latest."""
+
+
+class Shell:
+    """One engine on one asyncio loop.
+
+    ``carry_out`` does one effect and may return an event that came of it (it could not be sent, the speaker left).
+    ``done`` ends with None on ``Exit``, or with the exception that was ours.
+    """
+
+    def __init__(self, engine: EngineLike, inbox: Inbox, carry_out: Callable[[Effect], Event | None]) -> None:
+        self._engine = engine
+        self._inbox = inbox
+        self._carry_out = carry_out
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._loop, self._due)
+        self._queue: deque[Event] = deque()
+        self._stepping = False
+        self._abandoned = False
+        self.done: asyncio.Future[None] = self._loop.create_future()
+
+    def start(self) -> None:
+        """First step, and from now on the loop runs by itself."""
+        self._loop.add_reader(self._inbox.fileno(), self._turn)
+        self.feed(Tick())
+
+    def close(self) -> None:
+        """No further step."""
+        self._deadline.disarm()
+        self._loop.remove_reader(self._inbox.fileno())
+
+    def feed(self, event: Event) -> None:
+        """An event that no socket of the inbox brought."""
+        with self._ours():
+            self._take(event, None)
+            self._rearm()
+
+    def fail(self, error: BaseException) -> None:
+        """A fault of ours: the process shall end."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.close()
+
+    # --- turns ------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        with self._ours():
+            for source in self._inbox.ready():
+                self._read(source, DATAGRAMS_PER_TURN)
+                self._tick_if_due()
+            self._rearm()
+
+    def _due(self) -> None:
+        with self._ours():
+            self._tick_if_due()
+            self._rearm()
+
+    def _tick_if_due(self) -> None:
+        for _ in range(TICKS_PER_TURN):
+            if self.done.done():
+                return
+            deadline = self._engine.next_deadline()
+            if deadline is None or deadline > boottime_ns():
+                return
+            self._take(Tick(), self._drained())
+
+    def _drained(self) -> Instant:
+        """An instant by which everything that had arrived was read (or so much that it was a flood)."""
+        left = DRAIN_LIMIT
+        while left > 0:
+            now = boottime_ns()
+            count = 0
+            for source in self._inbox.ready():
+                count += self._read(source, max(1, left - count))
+            if count == 0:
+                return now
+            left -= count
+        return boottime_ns()
+
+    def _read(self, source: Source, limit: int) -> int:
+        """Step through at most ``limit`` events of one socket."""
+        count = 0
+        self._abandoned = False
+        while source in self._inbox and not self._abandoned and not self.done.done():
+            if count == limit:
+                self._inbox.unfinished.add(source)
+                break
+            event = source.read()
+            if event is None:
+                break
+            count += 1
+            self._take(event, None)
+        return count
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event, now: Instant | None) -> None:
+        """Step the engine, and with whatever its effects brought about."""
+        self._queue.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._queue and not self.done.done():
+                effects = self._engine.step(self._queue.popleft(), boottime_ns() if now is None else now)
+                now = None
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._stepping = False
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case DiscardBacklog():
+                self._inbox.discard()
+                self._abandoned = True
+            case Exit():
+                if not self.done.done():
+                    self.done.set_result(None)
+            case _:
+                event = self._carry_out(effect)
+                if event is not None:
+                    self._queue.append(event)
+
+    def _rearm(self) -> None:
+        if self.done.done():
+            self.close()
+            return
+        self._deadline.arm(self._engine.next_deadline())
+        if self._inbox.unfinished:
+            self._loop.call_soon(self._turn)
+
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
+        """What is raised in here is a fault of ours, wherever the call came from."""
+        if self.done.done():
+            yield
+            return
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)

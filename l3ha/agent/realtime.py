@@ -1,0 +1,35 @@
+"""Being on time: real-time scheduling, and no long garbage collections.
+
+Measured under load, normal scheduling is late by up to 120 ms and SCHED_RR by a few; a collection of the oldest
+generation over what a start leaves behind takes up to 100 ms.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+
+PRIORITY = 10
+
+FUSE_US = 2_000_000
+"""CPU time without ever sleeping after which the kernel ends the process (SIGXCPU): a loop gone mad at real-time
+priority would take the machine with it."""
+
+
+def freeze() -> None:
+    """What exists now is never collected again; collections of young objects get rarer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 100)
+
+
+def become_realtime() -> str | None:
+    """SCHED_RR for this thread, not for children (RESET_ON_FORK). The reason if it is not granted."""
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+        resource.setrlimit(resource.RLIMIT_RTTIME, (FUSE_US, hard))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
