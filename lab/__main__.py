@@ -24,6 +24,7 @@ _KINDS = click.Choice([kind.value for kind in RouterKind])
 _tag = click.option("--tag", envvar="L3HA_LAB", default=DEFAULT_TAG, show_default=True, help="Name of the lab.")
 _own_tag = click.option("--tag", envvar="L3HA_LAB", default=f"p{os.getpid()}", help="Name of the lab; default: unique.")
 _router = click.option("--router", type=_KINDS, default="frr", show_default=True, help="Software of R1 and R2.")
+_logs = click.option("--logs", type=click.Path(path_type=Path), help="Copy all logs into this directory at the end.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,21 +110,23 @@ def files(directory: Path) -> None:
 @cli.command()
 @_own_tag
 @_router
-def demo(tag: str, router: str) -> None:
+@_logs
+def demo(tag: str, router: str, logs: Path | None) -> None:
     """Tell the story in under two minutes; exit code 1 if roles, routes and traffic disagree anywhere."""
-    sys.exit(demos.tell(Lab(tag, RouterKind(router))))
+    sys.exit(demos.tell(Lab(tag, RouterKind(router), logs=logs)))
 
 
 @cli.command()
 @_own_tag
 @_router
+@_logs
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="How often each.")
 @click.option("--only", multiple=True, type=click.Choice([fault.name for fault in FAULTS]), help="Only this fault.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the table into this file, between its marks.")
-def faults(tag: str, router: str, runs: int, only: tuple[str, ...], markdown: Path | None) -> None:
+def faults(tag: str, router: str, logs: Path | None, runs: int, only: tuple[str, ...], markdown: Path | None) -> None:
     """Every fault, measured; exit code 1 if any run is worse than the fault allows."""
     chosen = [by_name(name) for name in only] or list(FAULTS)
-    with Lab(tag, RouterKind(router)) as lab:
+    with Lab(tag, RouterKind(router), logs=logs) as lab:
         settle(lab, within_s=40)
         done, wrong = campaigns.campaign(lab, chosen, runs, click.echo)
     text = campaigns.table(done)

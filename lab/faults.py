@@ -158,8 +158,10 @@ def _planned_move(lab: Lab, active: str) -> None:
 # --- what follows --------------------------------------------------------------------------------------------------
 
 
-def _moved(active: str) -> tuple[Picture, ...]:
-    return (serving(other(active)),)
+def _taken_over(active: str) -> tuple[Picture, ...]:
+    """As long as the heir is not confirmed by its probe, a returning node of higher priority would win the duel."""
+    heir = other(active)
+    return ({**serving(heir), heir: {"state": "ACTIVE", "confirmed": True}},)
 
 
 def _moved_and(state: str) -> Callable[[str], tuple[Picture, ...]]:
@@ -179,7 +181,7 @@ def _either(active: str) -> tuple[Picture, ...]:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("silent-death", "silent death: links up, everything dropped", _die, _moved, 800, _revive),
+    Fault("silent-death", "silent death: links up, everything dropped", _die, _taken_over, 800, _revive),
     Fault(
         "carrier-loss",
         "carrier loss: both uplinks of the active node",
@@ -190,7 +192,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("one-uplink", "one uplink of the active node", _cut("r1"), _moved_and("INELIGIBLE"), 300, _plug("r1")),
     Fault("agent-kill", "agent killed (-9), restarted", _kill("agent"), _either, 0, within_s=30),
-    Fault("agent-freeze", "agent frozen, thawed", _freeze, _moved, 0, _thaw),
+    Fault("agent-freeze", "agent frozen, thawed", _freeze, _taken_over, 0, _thaw),
     Fault("agent-restart", "agent restarted by request", _restart_agent, _stayed, 0, within_s=30),
     Fault("speaker-kill", "speaker killed (-9), restarted", _kill_speaker, _either, 0, within_s=30, steady_s=2.0),
     Fault("exabgp-kill", "ExaBGP killed (-9), restarted", _kill("exabgp"), _either, 0, within_s=30),

@@ -35,10 +35,15 @@ class Outage:
 
 
 def outage(received: Iterable[Packet]) -> Outage:
-    """Losses between the first and the last number received; both must lie outside the trouble."""
+    """Losses from the first packet on to the greatest number; both must lie outside the trouble.
+
+    Stragglers from before the first packet are none of this measurement: a node whose cable was pulled may still hold
+    some in its neighbor queue, and sends them on when the cable is back.
+    """
     packets = list(received)
     if not packets:
         raise ValueError("no packet received: the measurement has no beginning")
+    packets = [packet for packet in packets if packet.seq >= packets[0].seq]
     unique = sorted(set(packets))
     holes = [(a, b) for a, b in pairwise(unique) if b.seq - a.seq > 1]
     return Outage(

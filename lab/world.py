@@ -49,14 +49,22 @@ class Lab:
     """One lab, running or not. As a context manager it is up inside and gone after, whatever happens."""
 
     def __init__(
-        self, tag: str, kind: RouterKind = RouterKind.FRR, *, traffic: bool = True, owner: int | None = None
+        self,
+        tag: str,
+        kind: RouterKind = RouterKind.FRR,
+        *,
+        traffic: bool = True,
+        owner: int | None = None,
+        logs: Path | None = None,
     ) -> None:
+        """``logs``: a directory that gets a copy of all logs when the lab goes down."""
         self.tag = tag
         self.kind = kind
         self.directory = BASE / tag
         self.services = self.directory / "services"
         self._traffic = traffic
         self._owner = os.getpid() if owner is None else owner
+        self._logs = logs
 
     @classmethod
     def load(cls, tag: str) -> Lab:
@@ -119,6 +127,8 @@ class Lab:
                 if _gone(lambda: not topology.processes(self.tag), 2):
                     break
             topology.remove(self.tag)
+            if self._logs is not None and self.directory.exists():
+                shutil.copytree(self.directory / "log", self._logs, dirs_exist_ok=True)
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _end_keeper(self) -> None:

@@ -1,8 +1,8 @@
 """A small virtual world for pair tests: real engines, a fake wire, routers that choose by preference.
 
 Nothing of the engine is replaced. The wire delays and cuts, the speaker acknowledges after a moment, a router prefers
-the best attributes it holds and answers a floating echo towards its best path. Time is virtual; the same script gives the
-same transcript.
+the best attributes it holds and answers a floating echo towards its best path. Time is virtual; the same script gives
+the same transcript.
 """
 
 from __future__ import annotations

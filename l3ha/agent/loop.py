@@ -23,6 +23,10 @@ from l3ha.drivers.inbox import Inbox, Source
 DRAIN_LIMIT = 256
 """Events read in one drain, over all sockets: more than the receive buffers hold when nobody floods us."""
 
+BREATH_S = 0.001
+"""Pause of reading after a batch that did not end: at real-time priority a flood would take the core from the speaker
+and ExaBGP, and a process that never sleeps is ended by the kernel (RLIMIT_RTTIME)."""
+
 TICKS_PER_TURN = 4
 """Ticks in a row before sockets are served again, if the engine's next deadline is always due."""
 
@@ -52,7 +56,7 @@ class Shell:
         self._deadline = Deadline(self._loop, self._due)
         self._queue: deque[Event] = deque()
         self._stepping = False
-        self._abandoned = False
+        self._breath: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
 
     def start(self) -> None:
@@ -63,6 +67,8 @@ class Shell:
     def close(self) -> None:
         """No further step."""
         self._deadline.disarm()
+        if self._breath is not None:
+            self._breath.cancel()
         self._loop.remove_reader(self._inbox.fileno())
 
     def feed(self, event: Event) -> None:
@@ -78,6 +84,11 @@ class Shell:
             self.close()
 
     # --- turns ------------------------------------------------------------------------------------------------------
+
+    def _continue(self) -> None:
+        self._breath = None
+        self._loop.add_reader(self._inbox.fileno(), self._turn)
+        self._turn()
 
     def _turn(self) -> None:
         with self._ours():
@@ -116,8 +127,7 @@ class Shell:
     def _read(self, source: Source, limit: int) -> int:
         """Step through at most ``limit`` events of one socket."""
         count = 0
-        self._abandoned = False
-        while source in self._inbox and not self._abandoned and not self.done.done():
+        while source in self._inbox and not self.done.done():
             if count == limit:
                 self._inbox.unfinished.add(source)
                 break
@@ -148,8 +158,7 @@ class Shell:
     def _do(self, effect: Effect) -> None:
         match effect:
             case DiscardBacklog():
-                self._inbox.discard()
-                self._abandoned = True
+                self._inbox.discard()  # events are read one by one, so nothing of the backlog is in our hands
             case Exit():
                 if not self.done.done():
                     self.done.set_result(None)
@@ -163,8 +172,9 @@ class Shell:
             self.close()
             return
         self._deadline.arm(self._engine.next_deadline())
-        if self._inbox.unfinished:
-            self._loop.call_soon(self._turn)
+        if self._inbox.unfinished and self._breath is None:
+            self._loop.remove_reader(self._inbox.fileno())
+            self._breath = self._loop.call_later(BREATH_S, self._continue)
 
     @contextmanager
     def _ours(self) -> Iterator[None]:

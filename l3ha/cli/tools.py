@@ -73,6 +73,8 @@ def render_exabgp(where: Where, part: str | None) -> None:
         case _:
             try:
                 settings = load.load(where.config, where.node, secrets=False)
+                if any(n.password is not None for n in settings.neighbors):
+                    settings = load.load(where.config, where.node)  # the passwords are needed now
                 click.echo(render.exabgp(settings, python=sys.executable, run_dir=str(where.run_dir)), nl=False)
             except ConfigError as error:
                 raise BadNews("\n".join(clean(fault) for fault in error.faults)) from None
@@ -80,7 +82,7 @@ def render_exabgp(where: Where, part: str | None) -> None:
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Write the private key here (mode 0600); must not exist.")
-@click.option("--psk", is_flag=True, help="Make a pre-shared key for [icl] key_file instead of a node's key.")
+@click.option("--psk", is_flag=True, help="Make a pre-shared key for [icl] psk_file instead of a node's key.")
 @click.option("--json", "as_json", is_flag=True, help="Print what would be printed as JSON.")
 def keygen(out: Path | None, psk: bool, as_json: bool) -> None:
     """Make a key in WireGuard's form (base64 of 32 bytes).

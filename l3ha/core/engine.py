@@ -118,8 +118,8 @@ class Engine:
         elif now - self._last > self.settings.timers.detection:
             event = self._pause(event, now, out)
         self._last = now
-        self._take(event, now, out)
-        self._run(now, out, judge=isinstance(event, Tick))
+        if self._take(event, now, out):
+            self._run(now, out, judge=isinstance(event, Tick))
         return tuple(out)
 
     def next_deadline(self) -> Instant | None:
@@ -192,20 +192,23 @@ class Engine:
         for probe in self.probes.values():
             probe.restart()
         self.node.pause()
+        self.speaker.pause(now)
         for machine in self.srgs.values():
             out += machine.pause(now)
         self._next_beat = now
         return Tick() if isinstance(event, Datagram | EchoAnswer) else event
 
-    def _take(self, event: Event, now: Instant, out: list[Effect]) -> None:
+    def _take(self, event: Event, now: Instant, out: list[Effect]) -> bool:
+        """False where the event was only counted: a flood of garbage must stay cheap."""
         match event:
             case Tick():
                 pass
             case Datagram():
-                self._datagram(event, now, out)
+                return self._datagram(event, now, out)
             case EchoAnswer(target, data):
-                if target in self.echoes and self.echoes[target].receive(data, now):
-                    self._tried(target, EchoResult.ANSWERED, now, out)
+                if target not in self.echoes or not self.echoes[target].receive(data, now):
+                    return False
+                self._tried(target, EchoResult.ANSWERED, now, out)
             case EchoFailed(target, error):
                 if target in self.echoes:
                     self.echoes[target].failed(error)
@@ -228,14 +231,15 @@ class Engine:
                 self._clear()
             case NewSettings(settings):
                 self._reconfigure(settings, now, out)
+        return True
 
-    def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> None:
+    def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> bool:
         mine = [p for p in self.peers.values() if d.path in p.paths]
         peer = next((p for p in mine if p.paths[d.path].path.remote == d.source), None)
         if peer is None:
             for p in mine[:1]:
                 p.drop(Drop.WRONG_SOURCE)
-            return
+            return False
         was = peer.contact
         sends, notes, eager = peer.receive(d, now)
         out += sends
@@ -244,6 +248,7 @@ class Engine:
             self._contact_changed()
         if eager:
             self._next_beat = now
+        return peer.took
 
     def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> None:
         line = wishline.decode(data)

@@ -65,6 +65,8 @@ class IclPeer:
         self.contact_since: Instant | None = None
         self.lost_at: Instant | None = None
         self.heard_ever = False
+        self.took = False
+        """Whether the last datagram changed anything but a counter."""
         self.witnesses: frozenset[str] = frozenset()
         """Routers of the witness paths that were up at the end of the last contact."""
         self._sequence = 0
@@ -104,13 +106,15 @@ class IclPeer:
 
     def receive(self, d: Datagram, now: Instant) -> tuple[list[Send], list[Note], bool]:
         """One datagram: answers to send (handshake), what to tell, and whether the peer waits for our words now."""
+        self.took = True
         path = self.paths[d.path]
         if path.path.one_hop and d.ttl is not None and d.ttl != 255:
+            self.took = False
             self.drop(Drop.WRONG_TTL)
             return [], [], False
         match self.session.receive(d.data, now):
             case Dropped():
-                pass  # the session has counted it
+                self.took = False  # the session has counted it
             case Handshake(replies, established):
                 return [s for reply in replies for s in self._everywhere(reply)], [], established
             case Opened(plaintext, ordinal):

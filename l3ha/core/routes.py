@@ -80,12 +80,20 @@ class SpeakerLink:
         self._lost_at = now
         return Note(NoteKind.SPEAKER, "speaker lost" + (": ExaBGP is gone" if self._gone else ""), alarm=True)
 
+    def pause(self, now: Instant) -> None:
+        """We slept: its silence is counted from now."""
+        self._heard = now
+        for state in self.neighbors.values():
+            state.behind_since = None if state.behind_since is None else now
+
     def receive(self, line: Report | Goodbye, now: Instant) -> tuple[list[Note], tuple[Advertised, ...]]:
         """A line came in. Returns notes, and what the speaker advertises under a live lease (for rule *resume*)."""
         self._heard = now
         if isinstance(line, Goodbye):
             self._gone = True
             return self._sessions_lost(now), ()
+        if not self.connected:  # it was only slow
+            self.up(now)
         self.reported = self.ever = True
         self.exabgp, self.lease_live = line.exabgp or None, line.lease_live
         notes: list[Note] = []

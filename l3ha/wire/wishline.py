@@ -175,11 +175,17 @@ def _text(raw: object, longest: int) -> str:
 
 
 def _address(raw: object) -> str:
-    return str(ip_address(_text(raw, _NAME_LENGTH)))
+    text = _text(raw, _NAME_LENGTH)
+    if "%" in text:
+        raise ValueError("an address with a zone cannot be written into a command")
+    return str(ip_address(text))
 
 
 def _prefix(raw: object) -> str:
-    return str(ip_network(_text(raw, _NAME_LENGTH)))
+    text = _text(raw, _NAME_LENGTH)
+    if "%" in text:
+        raise ValueError("a prefix has no zone")
+    return str(ip_network(text))
 
 
 def _community(raw: object) -> str:

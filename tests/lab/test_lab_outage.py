@@ -46,8 +46,13 @@ def test_hole_is_measured_in_sending_time() -> None:
 
 
 def test_reordered_and_duplicated() -> None:
-    found = outage(at(3, 1, 2, 2, 4, 4, 4))
+    found = outage(at(1, 3, 2, 2, 4, 4, 4))
     assert (found.lost, found.duplicates, found.gap_ms) == (0, 3, 0.0)
+
+
+def test_stragglers_from_before_are_not_part_of_it() -> None:
+    found = outage(at(100, 101, 7, 8, 102))
+    assert (found.sent, found.lost, found.gap_ms, found.duplicates) == (3, 0, 0.0, 0)
 
 
 def test_no_packet_is_no_measurement() -> None:
@@ -58,8 +63,9 @@ def test_no_packet_is_no_measurement() -> None:
 @given(st.sets(st.integers(0, 400), min_size=1), st.randoms(use_true_random=False))
 def test_lost_and_received_make_sent(numbers: set[int], random: Random) -> None:
     packets = at(*numbers)
+    first = packets.pop(packets.index(min(packets)))
     random.shuffle(packets)
-    found = outage(packets)
+    found = outage([first, *packets])
     assert found.lost + len(numbers) == found.sent == max(numbers) - min(numbers) + 1
     assert (found.gap_ms > 0) == (found.lost > 0)
     assert found.gap_ms <= found.lost + 1
