@@ -16,8 +16,7 @@ setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments fro
 build/.apt:
 	@mkdir -p build
 	@missing=""; for p in $(APT); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; deploy/apt-install $$missing; fi
 	@touch $@
 
 $(VENV)/.stamp: requirements.lock pyproject.toml | build/.apt

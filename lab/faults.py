@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from lab import topology
+from lab import keeper, topology
 from lab.command import LabError, run
 from lab.observe import Picture, other, pair, restarted, serving
 from lab.routers import RouterKind
@@ -118,6 +118,16 @@ def _kill(*services: str) -> Act:
     return apply
 
 
+def _lose_agent(lab: Lab, active: str) -> None:
+    name = f"agent-{active}"
+    keeper.switch(lab.services, name, on=False)
+    os.kill(lab.pid(name), signal.SIGKILL)
+
+
+def _regain_agent(lab: Lab, active: str) -> None:
+    keeper.switch(lab.services, f"agent-{active}", on=True)
+
+
 def _freeze(lab: Lab, active: str) -> None:
     os.kill(lab.pid(f"agent-{active}"), signal.SIGSTOP)
 
@@ -126,7 +136,7 @@ def _thaw(lab: Lab, active: str) -> None:
     os.kill(lab.pid(f"agent-{active}"), signal.SIGCONT)
 
 
-def _speaker(lab: Lab, node: str) -> int:
+def speaker_pid(lab: Lab, node: str) -> int:
     """The process that ExaBGP started."""
     exabgp = lab.pid(f"exabgp-{node}")
     children = Path(f"/proc/{exabgp}/task/{exabgp}/children").read_text().split()
@@ -137,7 +147,7 @@ def _speaker(lab: Lab, node: str) -> int:
 
 
 def _kill_speaker(lab: Lab, active: str) -> None:
-    os.kill(_speaker(lab, active), signal.SIGKILL)
+    os.kill(speaker_pid(lab, active), signal.SIGKILL)
 
 
 def _restart_agent(lab: Lab, active: str) -> None:
@@ -192,6 +202,9 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("one-uplink", "one uplink of the active node", _cut("r1"), _moved_and("INELIGIBLE"), 300, _plug("r1")),
     Fault("agent-kill", "agent killed (-9), restarted", _kill("agent"), _either, 0, within_s=30),
+    Fault(
+        "agent-loss", "agent killed (-9), not restarted", _lose_agent, _taken_over, 0, _regain_agent, steady_s=3.0
+    ),  # longer than the lease
     Fault("agent-freeze", "agent frozen, thawed", _freeze, _taken_over, 0, _thaw),
     Fault("agent-restart", "agent restarted by request", _restart_agent, _stayed, 0, within_s=30),
     Fault("speaker-kill", "speaker killed (-9), restarted", _kill_speaker, _either, 0, within_s=30, steady_s=2.0),
