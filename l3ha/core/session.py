@@ -29,6 +29,7 @@ from typing import TypeAlias
 
 from l3ha.base.names import NodeId
 from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.core.keys import Keys, TokenBucket
 from l3ha.wire import noise
 from l3ha.wire.seal import (
     MAX_PLAINTEXT,
@@ -36,9 +37,7 @@ from l3ha.wire.seal import (
     Drop,
     Dropped,
     Init,
-    ReplayWindow,
     Response,
-    data_header,
     decode,
     encode_init,
     encode_response,
@@ -108,68 +107,6 @@ class Handshake:
 Received: TypeAlias = Opened | Handshake | Dropped
 
 
-class _Keys:
-    """One session: two keys, our counter, the peer's window."""
-
-    __slots__ = (
-        "_receiving",
-        "_sending",
-        "_window",
-        "answered",
-        "counter",
-        "created",
-        "index",
-        "init",
-        "initiator",
-        "ordinal",
-        "remote_index",
-        "response",
-    )
-
-    def __init__(
-        self,
-        *,
-        ordinal: int,
-        index: int,
-        remote_index: int,
-        ciphers: tuple[noise.Cipher, noise.Cipher],
-        initiator: bool,
-        now: Instant,
-    ) -> None:
-        self.ordinal = ordinal
-        self.index = index
-        self.remote_index = remote_index
-        self.initiator = initiator
-        self.created = now
-        self.counter = 0
-        self.init = b""
-        """Responder: the ephemeral of the INIT that this answers, and the answer, for repeats."""
-        self.response = b""
-        self.answered = now
-        self._sending, self._receiving = ciphers
-        self._window = ReplayWindow()
-
-    def seal(self, plaintext: bytes) -> bytes:
-        header = data_header(self.remote_index, self.counter)
-        sealed = self._sending.seal(self.counter, header, plaintext)
-        self.counter += 1
-        return header + sealed
-
-    def open(self, packet: Data, last: int) -> bytes | Drop:
-        reason = self._window.check(packet.counter)
-        if reason is not None:
-            confirmation = packet.counter == 0 and not self.initiator
-            return Drop.CONFIRM_SEEN if reason is Drop.REPLAYED and confirmation else reason
-        if packet.counter > last:
-            return Drop.BAD_SEAL
-        try:
-            plaintext = self._receiving.open(packet.counter, packet.header, packet.sealed)
-        except noise.NoiseError:
-            return Drop.BAD_SEAL
-        self._window.mark(packet.counter)
-        return plaintext
-
-
 @dataclass(slots=True)
 class _Attempt:
     """One INIT of ours that waits for its RESPONSE."""
@@ -188,25 +125,6 @@ class _Opening:
     next: Instant
     interval: Duration
     attempts: deque[_Attempt] = field(default_factory=lambda: deque(maxlen=MAX_ATTEMPTS))
-
-
-class _Bucket:
-    """Token bucket in exact integers: the level is in nanoseconds of saved-up waiting."""
-
-    __slots__ = ("_at", "_full", "_level", "_price")
-
-    def __init__(self, rate: int, burst: int, now: Instant) -> None:
-        self._price = SECOND // rate
-        self._full = self._level = burst * self._price
-        self._at = now
-
-    def take(self, now: Instant) -> bool:
-        self._level = min(self._full, self._level + max(0, now - self._at))
-        self._at = now
-        if self._level < self._price:
-            return False
-        self._level -= self._price
-        return True
 
 
 class Session:
@@ -239,16 +157,16 @@ class Session:
         self._entropy = entropy
         self._pace = pace
         self._ordinal = 0
-        self._confirmed: list[_Keys] = []
+        self._confirmed: list[Keys] = []
         """Newest (greatest ordinal) first."""
-        self._pending: list[_Keys] = []
+        self._pending: list[Keys] = []
         """Newest first."""
         self._seen: dict[bytes, None] = {}
         self._done: deque[int] = deque(maxlen=2 * MAX_ATTEMPTS)
         """Indices of own attempts that are over: another RESPONSE to them is no fault."""
         self._opening: _Opening | None = None
-        self._init_bucket = _Bucket(pace.bucket_rate, pace.bucket_burst, now)
-        self._response_bucket = _Bucket(pace.bucket_rate, pace.bucket_burst, now)
+        self._init_bucket = TokenBucket(pace.bucket_rate, pace.bucket_burst, now)
+        self._response_bucket = TokenBucket(pace.bucket_rate, pace.bucket_burst, now)
         self._open(now)
 
     # --- doors ------------------------------------------------------------------------------------------------------
@@ -332,7 +250,7 @@ class Session:
             self._done.extend(a.index for a in self._opening.attempts)
         self._opening = None
 
-    def _rekey_at(self, keys: _Keys) -> Instant:
+    def _rekey_at(self, keys: Keys) -> Instant:
         patience = self._pace.rekey if keys.initiator else self._pace.rekey * 11 // 10
         return keys.created + patience
 
@@ -446,9 +364,9 @@ class Session:
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
-    def _keys(self, index: int, remote: int, handshake: noise.Handshake, *, initiator: bool, now: Instant) -> _Keys:
+    def _keys(self, index: int, remote: int, handshake: noise.Handshake, *, initiator: bool, now: Instant) -> Keys:
         self._ordinal += 1
-        return _Keys(
+        return Keys(
             ordinal=self._ordinal,
             index=index,
             remote_index=remote,
@@ -457,7 +375,7 @@ class Session:
             now=now,
         )
 
-    def _confirm(self, keys: _Keys) -> None:
+    def _confirm(self, keys: Keys) -> None:
         """The only place where a session becomes usable."""
         newest_first = sorted([keys, *self._confirmed], key=lambda k: -k.ordinal)
         self._confirmed = newest_first[:MAX_CONFIRMED]
