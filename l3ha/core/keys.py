@@ -49,12 +49,14 @@ class Keys:
         self._window = ReplayWindow()
 
     def seal(self, plaintext: bytes) -> bytes:
+        """A DATA packet with the next counter."""
         header = data_header(self.remote_index, self.counter)
         sealed = self._sending.seal(self.counter, header, plaintext)
         self.counter += 1
         return header + sealed
 
     def open(self, packet: Data, last: int) -> bytes | Drop:
+        """The plaintext, once and never again; or why not. Counters beyond ``last`` are refused."""
         reason = self._window.check(packet.counter)
         if reason is not None:
             confirmation = packet.counter == 0 and not self.initiator
@@ -80,6 +82,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, now: Instant) -> bool:
+        """One token, if there is one."""
         self._level = min(self._full, self._level + max(0, now - self._at))
         self._at = now
         if self._level < self._price:
