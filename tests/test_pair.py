@@ -155,6 +155,18 @@ def test_transcript_pause() -> None:
     golden("pause", world)
 
 
+def test_transcript_the_active_node_dies_while_its_backup_sleeps() -> None:
+    world = steady()
+    world.freeze(2)
+    world.run(100 * MS)
+    world.silence(1)
+    world.run(700 * MS)
+    world.thaw(2)
+    took = world.until(lambda: world.state(2).startswith("ACTIVE"), 2 * SECOND)
+    assert took <= 700 * MS
+    golden("dies-while-backup-sleeps", world)
+
+
 def test_transcript_monitor_failure() -> None:
     """An uplink fails: LOW at once, and the grant travels in the same heartbeat."""
     world = steady()

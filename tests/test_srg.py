@@ -180,6 +180,16 @@ def test_resume_is_bound_by_a_promise_of_the_earlier_process() -> None:
     assert rule(m, facts(SILENT_PEER, win=9), T0 + TIMERS.grant) is Rule.HOLD_ON
 
 
+def test_pause_leaves_the_heir_an_heir() -> None:
+    """The active node may have died while its backup slept: nobody else would take over before the hold time."""
+    m = machine(SrgState.BACKUP)
+    m.pause(T0)
+    assert m.heir and not m.contact
+    m.step(facts(replace(SILENT_PEER, heard=True, state=SrgState.ACTIVE), witness_alive=True), T0)
+    assert m.state is SrgState.BACKUP, "not before T_det has passed awake"
+    assert rule(m, facts(SILENT_PEER, witness_alive=True), T0 + T_DET) is Rule.SILENCE
+
+
 # --- in contact -----------------------------------------------------------------------------------------------
 
 

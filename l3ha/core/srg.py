@@ -158,7 +158,8 @@ class SrgMachine:
 
     def pause(self, now: Instant) -> list[Note]:
         """Rule *pause*: we slept longer than T_det. Routes stay as they are, the term fences them."""
-        self.contact = False
+        if self.contact:
+            self._contact_edge(gained=False)  # a BACKUP that slept is an heir still: the silence is counted afresh
         self.claim = self.grant = self.move = self._verification = self._wanted = None
         self._noactive_since = self._superset_since = self._better_since = None
         if self.state is SrgState.ACTIVE:
@@ -253,7 +254,7 @@ class SrgMachine:
         for p in facts.peers:
             self.seen = max(self.seen, p.seen, p.term)
         if facts.contact != self.contact:
-            self._contact_edge(facts.contact)
+            self._contact_edge(gained=facts.contact)
         inside = [p for p in facts.peers if p.contact]
         active = any(p.state is SrgState.ACTIVE for p in inside)
         self._was_active = frozenset(p.id for p in inside if p.state is SrgState.ACTIVE) if inside else self._was_active
@@ -267,7 +268,7 @@ class SrgMachine:
         if active or proved or not (facts.reach or self.state is SrgState.ACTIVE):
             self.claim = None  # what it was claimed for is no longer so
 
-    def _contact_edge(self, gained: bool) -> None:
+    def _contact_edge(self, *, gained: bool) -> None:
         self.contact = gained
         self.claim = None
         self.heir = not gained and self.state is SrgState.BACKUP and bool(self._was_active)
