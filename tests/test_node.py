@@ -7,12 +7,14 @@ from dataclasses import replace
 from l3ha.base.names import Level, NodeState
 from l3ha.base.settings import Monitor, MonitorKind, NodeGroup
 from l3ha.base.time import SECOND, Instant
-from l3ha.core.events import SetFailureRoute, SetInterfaces
+from l3ha.core.events import Note, SetFailureRoute, SetInterfaces
 from l3ha.core.node import NodeFacts, NodeMachine
 from tests.world import TIMERS
 
 T0: Instant = 1_000 * SECOND
-GOOD = NodeFacts(speaker=True, sessions_up=True, contact=True, reach=True, failed_weight=0, occupied=False)
+GOOD = NodeFacts(
+    speaker=True, sessions_up=True, contact=True, reach=True, failed_weight=0, occupied=False, judged=True, alone=False
+)
 GROUP = NodeGroup(
     routes=("198.51.100.1/32",),
     monitors=(Monitor("core", MonitorKind.INTERFACE, "eth0", None, 100, 1, 1, SECOND),),
@@ -72,7 +74,7 @@ def test_one_of_contact_and_reach_is_enough() -> None:
         assert node.state is NodeState.ONLINE
 
 
-def test_maintenance_waits_for_the_groups_but_not_for_ever() -> None:
+def test_maintenance_waits_for_the_groups() -> None:
     node = online()
     node.request_maintenance(True, T0)
     busy = replace(GOOD, occupied=True)
@@ -86,5 +88,32 @@ def test_maintenance_waits_for_the_groups_but_not_for_ever() -> None:
 
     node = online()
     node.request_maintenance(True, T0)
-    node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify)
-    assert node.state is NodeState.OFFLINE
+    node.step(replace(busy, alone=True), T0 + 1)
+    assert node.state is NodeState.OFFLINE, "nobody to move to: the operator's word counts"
+
+
+def test_maintenance_is_given_up_when_a_group_cannot_move() -> None:
+    """The peer died meanwhile: going OFFLINE would leave nobody serving."""
+    node = online()
+    node.request_maintenance(True, T0)
+    busy = replace(GOOD, occupied=True)
+    node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify - 1)
+    assert node.maintenance
+    (note,) = node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify)
+    assert node.state is NodeState.ONLINE and not node.maintenance
+    assert isinstance(note, Note) and note.alarm and "given up" in note.text
+
+
+def test_failure_actions_of_an_earlier_process_are_taken_back() -> None:
+    node = NodeMachine(GROUP, TIMERS, T0)
+    assert node.step(replace(GOOD, judged=False, sessions_up=False), T0 + 1) == []
+    effects = node.step(replace(GOOD, sessions_up=False), T0 + 2)
+    assert effects == [SetInterfaces(("eth2",), True), SetFailureRoute("192.0.2.1/32", False)]
+    assert node.step(replace(GOOD, sessions_up=False), T0 + 3) == [], "once"
+
+
+def test_a_reload_takes_back_actions_that_are_no_longer_asked_for() -> None:
+    node = online()
+    node.step(replace(GOOD, failed_weight=100), T0)
+    undone = node.reconfigure(replace(GROUP, shutdown_on_failure=(), failure_route=None), TIMERS)
+    assert undone == [SetInterfaces(("eth2",), True), SetFailureRoute("192.0.2.1/32", False)]

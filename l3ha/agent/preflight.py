@@ -18,7 +18,7 @@ class Refused(Exception):
 def lock_run_dir(run_dir: Path) -> int:
     """Make the run directory if it is missing, and hold its lock as long as the returned descriptor is open."""
     try:
-        run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _make(run_dir)
         found = run_dir.lstat()
         if not stat.S_ISDIR(found.st_mode):
             raise Refused(f"{run_dir}: not a directory (a symbolic link is not followed)")
@@ -39,6 +39,17 @@ def lock_run_dir(run_dir: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _make(run_dir: Path) -> None:
+    """The group may enter (it may read over the sockets), whatever the umask; an existing directory stays as it is."""
+    try:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
+        if not run_dir.is_dir():
+            raise
+        return
+    run_dir.chmod(0o750)
 
 
 def unlock(descriptor: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +36,9 @@ EXIT_CLEAN, EXIT_FAILED, EXIT_OURS, EXIT_CONFIG = 0, 1, 70, 78
 
 SLOW_START_S = 0.25
 """After the engine's first step: handshake and first heartbeats are through, now import what takes long."""
+
+READ_TIMEOUT_S = 5.0
+"""After this a reading has failed (a pipe in the place of the file, a dead file server); the next SIGHUP tries anew."""
 
 Starter: TypeAlias = Callable[[Settings, tuple[Memory, ...], Instant], tuple[EngineLike, Callable[[Instant], Status]]]
 """Makes the engine, and the function that tells its status."""
@@ -74,6 +79,8 @@ class Agent:
         self._history = History(log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = False
+        self._reload_again = False
+        """SIGHUP came while the file was being read: what was read may be older than what the sender has written."""
 
     async def run(self, start: Starter) -> int:
         """Until ``Exit`` (0), a second signal (1), or a fault of ours, which is raised."""
@@ -140,7 +147,8 @@ class Agent:
 
     def _hangup(self) -> None:
         if self._reloading:
-            self._log.say("warning", "the configuration is being read already")
+            self._reload_again = True
+            self._log.say("warning", "the configuration is being read already; it is read again after that")
             return
         self._reloading = True
         task = asyncio.get_running_loop().create_task(self._reload())
@@ -150,13 +158,22 @@ class Agent:
     def _reloaded(self, task: asyncio.Task[None]) -> None:
         self._reloading = False
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             self._shell.fail(error)
+        elif self._reload_again:
+            self._reload_again = False
+            self._hangup()
 
     async def _reload(self) -> None:
         """Take over the file as it is now, wholly or not at all. Reading takes long, so it is done in a thread."""
         try:
-            new = await asyncio.get_running_loop().run_in_executor(None, self._reread)
+            new = await asyncio.wait_for(_in_thread(self._reread), READ_TIMEOUT_S)
+        except TimeoutError:
+            text = f"the configuration was not taken over: not read within {READ_TIMEOUT_S:g} s; the old one stays"
+            self._history.tell(NoteKind.CONFIG, text)
+            return
         except ConfigError as error:
             for fault in error.faults:
                 self._log.say("error", str(fault))
@@ -179,3 +196,31 @@ class Agent:
             self._log.say("warning", f"{context.get('message')}: {error}")
             return
         self._shell.fail(error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))))
+
+
+async def _in_thread(work: Callable[[], Settings]) -> Settings:
+    """In a daemon thread: a file system that hangs must not stop the end of this process, as a thread of asyncio's own
+    would, for which it waits."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Settings] = loop.create_future()
+
+    def tell(value: Settings | None, error: Exception | None) -> None:
+        if result.done():  # cancelled: the agent ends
+            return
+        if value is not None:
+            result.set_result(value)
+        else:
+            result.set_exception(error or RuntimeError("no settings"))
+
+    def run() -> None:
+        value: Settings | None = None
+        failure: Exception | None = None
+        try:
+            value = work()
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, value, failure)
+
+    threading.Thread(target=run, name="reload", daemon=True).start()
+    return await result

@@ -85,7 +85,11 @@ class World:
         return None
 
     def adapt(self, settings: Settings) -> None:
-        """New settings: other interfaces. Paths do not change, and echo sockets come and go by use."""
+        """New settings: other interfaces. Paths do not change, and echo sockets come and go by use.
+
+        All interfaces are told again: the engine starts a monitor anew when anything of it has changed.
+        """
+        self._netlink.watch(())
         self._netlink.watch(_interfaces(settings))
 
     async def close(self) -> None:

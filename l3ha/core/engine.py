@@ -513,6 +513,8 @@ class Engine:
             reach=bool(self.speaker.reach()),
             failed_weight=failed_weight(self.watches[SrgId(0)]),
             occupied=any(m.state is SrgState.ACTIVE or m.draining for m in self.srgs.values()),
+            judged=all(w.up is not None for w in self.watches[SrgId(0)]),
+            alone=not self.peers,
         )
 
     def _ineligible(self, srg: SrgId, now: Instant) -> str:
@@ -530,7 +532,7 @@ class Engine:
 
     def _overweight(self, srg: SrgId) -> bool:
         if srg == 0:
-            return bool(self.settings.node_group.monitors) and self.node.failed
+            return bool(self.node.failed)
         return failed_weight(self.watches[srg]) >= self.srgs[srg].srg.threshold and bool(self.watches[srg])
 
     def _ready(self, srg: SrgId, now: Instant) -> bool:
@@ -599,12 +601,12 @@ class Engine:
                 wanted[EchoTarget(n.local_address, n.address, shortest)] = None
         identifier = ECHO_IDENTIFIER + self.settings.id
         self.echoes = {t: self.echoes.get(t) or Echo(t, self.settings.id, identifier, now) for t in wanted}
-        old = {(g, w.monitor): w for g, ws in self.watches.items() for w in ws}
-        self.watches = {g: [old.get((g, m)) or Watch(m, now) for m in ms] for g, ms in groups}
+        old = {(g, w.monitor.name, w.monitor.kind, w.monitor.subject): w for g, ws in self.watches.items() for w in ws}
+        self.watches = {g: [_watch(old.get((g, m.name, m.kind, m.subject)), m, now) for m in ms] for g, ms in groups}
 
     def _reconfigure(self, settings: Settings, now: Instant, out: list[Effect]) -> None:
         self.settings = settings
-        self.node.reconfigure(settings.node_group, settings.timers)
+        out += self.node.reconfigure(settings.node_group, settings.timers)
         self.speaker.reconfigure(settings)
         for peer in self.peers.values():
             peer.reconfigure(settings)
@@ -626,6 +628,14 @@ def _decisive(beat: Heartbeat) -> object:
     """What a peer decides on: a change of it is said at once (protocol §3)."""
     groups = tuple(replace(g, grant_left=0, verdict=Verdict.UNKNOWN) for g in beat.srgs)
     return (beat.state, beat.intent, beat.reach, groups)
+
+
+def _watch(known: Watch | None, monitor: Monitor, now: Instant) -> Watch:
+    """The watch of a monitor; the same object keeps its verdict when only its numbers change."""
+    if known is None:
+        return Watch(monitor, now)
+    known.monitor = monitor
+    return known
 
 
 def _monitor_note(group: SrgId, watch: Watch) -> Note:

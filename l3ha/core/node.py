@@ -29,6 +29,10 @@ class NodeFacts:
     failed_weight: int
     occupied: bool
     """Some group is still ACTIVE here or covers a move; OFFLINE waits for it, up to a limit."""
+    judged: bool = True
+    """Every monitor of the node has given a verdict."""
+    alone: bool = False
+    """No peer is configured: there is nobody to move a group to."""
 
 
 class NodeMachine:
@@ -41,8 +45,8 @@ class NodeMachine:
         self.rule = "boot"
         self.since = now
         self.maintenance = False
-        self.failed = False
-        """The node's own monitors are beyond their threshold."""
+        self.failed: bool | None = None
+        """The node's own monitors are beyond their threshold; None until they were judged."""
         self._boot = now
         self._offline_at: Instant | None = None
         self._cut_since: Instant | None = now
@@ -70,9 +74,11 @@ class NodeMachine:
         """After a sleep every silence is counted afresh."""
         self._cut_since = self._clean_since = None
 
-    def reconfigure(self, group: NodeGroup, timers: Timers) -> None:
-        """New settings; the state stays."""
+    def reconfigure(self, group: NodeGroup, timers: Timers) -> list[Effect]:
+        """New settings; the state stays, and failure actions that are no longer asked for are taken back."""
+        undo = self._failure_actions(False) if self.failed else []
         self.group, self.timers = group, timers
+        return undo + (self._failure_actions(True) if self.failed else [])
 
     def step(self, facts: NodeFacts, now: Instant) -> list[Effect]:
         """Take what fits; returns notes and the failure actions."""
@@ -84,14 +90,22 @@ class NodeMachine:
         failed = facts.failed_weight >= self.group.threshold and bool(self.group.monitors)
         bad = isolated or failed
         self._clean_since = None if bad else (self._clean_since if self._clean_since is not None else now)
-        if failed != self.failed:
-            self.failed = failed
+        if failed != self.failed and (failed or facts.judged):
+            self.failed = (
+                failed  # also at the first verdict: an earlier process may have left its failure actions behind
+            )
             out += self._failure_actions(failed)
         match self.state:
             case NodeState.OFFLINE:
                 if not self.maintenance:
                     out.append(self._become(NodeState.HOLD, "released", "maintenance is over", now))
-            case _ if self.maintenance and (not facts.occupied or (self._offline_at or 0) <= now):
+            case _ if self.maintenance and facts.occupied and not facts.alone and (self._offline_at or 0) <= now:
+                self.maintenance = False
+                text = (
+                    "maintenance is given up: a group could not be moved to the peer, and this node goes on serving it"
+                )
+                out.append(Note(NoteKind.NODE, text, None, "maintenance", (), alarm=True))
+            case _ if self.maintenance and (not facts.occupied or facts.alone):
                 out.append(
                     self._become(NodeState.OFFLINE, "maintenance", "the operator took the node out of service", now)
                 )

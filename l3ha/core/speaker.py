@@ -1,35 +1,38 @@
 """The speaker's machine: brings every neighbor to the agent's wish, and holds the lease (protocol §8).
 
-Four rules, without which routers end up with the wrong preference (ExaBGP queues changes in buckets keyed by attributes
-and may emit them in another order than they were given; measured, see docs/exabgp.md):
+Four rules, without which routers end up with the wrong preference (ExaBGP queues changes in buckets keyed by
+attributes, and sends the buckets in the order in which they were made; measured against 4.2 and 5.0):
 
-a. one command outstanding; the next one waits for ``done`` or ``error``;
-b. every announce and withdraw carries a fresh *generation* (a large community), so no two changes share a bucket;
+a. one command outstanding; the next one waits for its answer (``core.exchange``);
+b. every announce and withdraw carries a fresh *generation*, a large community, so no two changes share a bucket;
 c. nothing is sent for a neighbor that is not up;
-d. everything again for a neighbor on its ``up``, for all on a new helper and on a signal (reload).
+d. everything again for a neighbor on its ``up``, for all on a new helper and on a signal (``core.ledger``).
 
-    Wish, Renew ->  +--------+  -> commands, one at a time -> ExaBGP
-    Report      <-  | plan   |  <- done, error, up, down, signal
-                    +--------+
+    Wish, Renew ->  +---------+  -> commands, one at a time -> ExaBGP
+    Report      <-  | ledgers |  <- done, error, up, down, signal
+                    +---------+
 
-``held`` is what ExaBGP acknowledged for a neighbor since its last up; ``possessed`` is every prefix that it may still
-hold, from whatever process. The plan is the difference to the target; a new wish simply makes a new plan.
+    lease   no wish --Wish--> LIVE --runs out--> ENDED --Wish, Renew--> LIVE
+            no wish, but one on disk --its lease runs out--> ENDED
+
+ENDED means what the wish says: ``lower`` its fallback routes, ``withdraw`` no routes, ``keep`` no change. The wish of
+an earlier process (``saved``) is used for nothing but that: a new helper whose agent is dead must lower, too.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from l3ha.base.limits import PREFIXES_PER_COMMAND
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.core.exchange import Exchange, Fate, Outcome
+from l3ha.core.ledger import Job, Ledger, target_of
 from l3ha.wire import exabgp, wishline
+from l3ha.wire.exabgp import Announce, Question, Session, Withdraw
 from l3ha.wire.wish import (
     Advertised,
-    Attributes,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -39,17 +42,10 @@ from l3ha.wire.wish import (
     Wish,
 )
 
-ACK_TIMEOUT: Duration = 2 * SECOND
-"""ExaBGP acknowledges in milliseconds; after this it hangs, or an answer was lost."""
+AUDIT: Duration = 5 * SECOND
+"""An idle ExaBGP is asked for its sessions this often: that it still answers, and that no event was missed."""
 
-RESYNC_TIMEOUT: Duration = 5 * SECOND
-"""How long missing acknowledgements may still come before they count as lost."""
-
-RETRY: Duration = 1 * SECOND
-"""Pause after a refused command."""
-
-MAX_ROWS = 200_000
-"""Rows of one answer that are looked at."""
+_COUNTER = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +79,7 @@ class ExabgpGone:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A deadline may be due."""
+    """A deadline may be due. The shell has read every descriptor dry before it says so."""
 
 
 SpeakerEvent: TypeAlias = ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick
@@ -98,7 +94,7 @@ class ToExabgp:
 
 @dataclass(frozen=True, slots=True)
 class ToAgent:
-    """Write this to the agent, if it is connected."""
+    """Write this to the agent."""
 
     data: bytes
 
@@ -121,359 +117,293 @@ SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log
 
 
 @dataclass(frozen=True, slots=True)
-class _Command:
-    """A change for one neighbor; ``attributes`` None withdraws."""
+class _Flight:
+    """The change under way."""
 
-    urgency: int
-    attributes: Attributes | None
-    prefixes: tuple[str, ...]
-
-
-@dataclass
-class _Neighbor:
-    """One BGP session as this process knows it."""
-
-    address: str
-    name: str = ""
-    up: bool = False
-    epoch: int = 0
-    """Grows whenever what ExaBGP holds becomes uncertain; an acknowledgement of an older epoch proves nothing."""
-    held: dict[str, Attributes] = field(default_factory=dict)
-    possessed: dict[str, None] = field(default_factory=dict)
-    plan: deque[_Command] | None = None
-    confirmed: int = -1
-    error: str | None = None
-    blocked_until: Instant = 0
-
-    def doubt(self) -> None:
-        """What ExaBGP holds is unknown: everything again."""
-        self.epoch += 1
-        self.held.clear()
-        self.plan = None
-        self.confirmed = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Outstanding:
-    """The one command that waits for its acknowledgement."""
-
-    neighbor: _Neighbor | None
-    command: _Command | None
-    query: bytes
-    epoch: int
-    since: Instant
+    ledger: Ledger
+    job: Job
 
 
 class Speaker:
     """See the module. ``counter`` is a random 32-bit number: generations of two processes must not meet."""
 
     def __init__(self, identity: int, counter: int, saved: bytes | None, now: Instant) -> None:
-        self.identity = identity
-        self.version = ""
-        self.wish: Wish | None = None
-        self.lease_until: Instant = 0
-        self.lease_live = False
+        self._identity = identity
         self._counter = counter
-        self._neighbors: dict[str, _Neighbor] = {}
-        self._queries: deque[bytes] = deque([exabgp.VERSION, exabgp.NEIGHBORS, exabgp.ROUTES])
-        self._rows: list[str] = []
-        self._outstanding: _Outstanding | None = None
-        self._missing = 0
-        """Acknowledgements that never came; nothing is sent before they come or are given up."""
-        self._missing_since: Instant = 0
+        self._version = ""
+        self._wish: Wish | None = None
+        self._saved = _saved(saved)
+        self._lease_live = False
+        self._lease_until: Instant | None = now + self._saved.lease if self._saved else None
+        self._ended = False
+        self._ledgers: dict[str, Ledger] = {}
+        self._names: dict[str, str] = {}
+        self._confirmed: dict[str, int] = {}
+        self._exchange = Exchange()
+        self._questions: deque[Question] = deque(Question)
+        self._flight: _Flight | None = None
+        self._audit: Instant = now + AUDIT
+        self._agent = False
         self._reported: Report | None = None
-        self._inherited = self._inherit(saved)
-        self._inherited_until = now + self._inherited.lease if self._inherited else 0
+        self._unsaved: bytes | None = None
+        self._out: list[SpeakerEffect] = []
+        self._use(self._saved)
 
     # --- doors ------------------------------------------------------------------------------------------------------
 
     def step(self, event: SpeakerEvent, now: Instant) -> tuple[SpeakerEffect, ...]:
         """One event, and what follows from it, in order."""
-        out: list[SpeakerEffect] = []
+        self._out = []
         answer = False
         match event:
             case ExabgpLine(data):
-                self._exabgp(exabgp.parse(data), now, out)
+                self._exabgp(exabgp.decode(data), now)
             case AgentUp():
-                answer = True
+                self._agent = answer = True
             case AgentLine(data):
-                answer = self._agent(data, now, out)
+                answer = self._agent_line(data, now)
             case AgentDown():
-                out.append(Log("the agent is gone; the lease decides"))
+                self._agent = False
+                self._log("the agent is gone; the lease decides")
             case ExabgpGone():
-                out.append(ToAgent(wishline.encode(Goodbye("ExaBGP is gone"))))
-                return tuple(out)
+                self._goodbye("ExaBGP is gone")
+                return tuple(self._out)
             case Tick():
-                pass
-        self._lease(now, out)
-        self._patience(now, out)
-        self._send(now, out)
-        report = self._report()
-        if answer or report != self._reported:
-            self._reported = report
-            out.append(ToAgent(wishline.encode(report)))
-        return tuple(out)
+                self._timers(now)
+        self._send(now)
+        self._tell(now, answer=answer)
+        if self._unsaved is not None:  # last, because routers wait for the command and nobody for the file
+            self._out.append(Save(self._unsaved))
+            self._unsaved = None
+        return tuple(self._out)
 
     def next_deadline(self) -> Instant | None:
         """When ``step(Tick(), …)`` is wanted."""
-        times: list[Instant] = [n.blocked_until for n in self._neighbors.values() if n.blocked_until]
-        if self.lease_live:
-            times.append(self.lease_until)
-        if self._inherited is not None:
-            times.append(self._inherited_until)
-        if self._outstanding is not None:
-            times.append(self._outstanding.since + ACK_TIMEOUT)
-        if self._missing:
-            times.append(self._missing_since + RESYNC_TIMEOUT)
-        return min(times, default=None)
+        times = [ledger.deadline() for ledger in self._ledgers.values()]
+        times += [self._lease_until, self._exchange.deadline(), self._audit if self._exchange.idle else None]
+        return min((t for t in times if t is not None), default=None)
 
-    def status(self) -> Report:
-        """The whole state."""
-        return self._report()
+    def status(self, now: Instant) -> Report:
+        """The whole state, as the agent is told."""
+        error = "ExaBGP does not answer" if self._exchange.overdue(now) else None
+        wish = self._wish
+        return Report(
+            speaker=self._identity,
+            exabgp=self._version,
+            agent=wish.agent if wish else 0,
+            number=wish.number if wish else -1,
+            lease_live=self._lease_live,
+            advertised=self._advertised(),
+            neighbors=tuple(
+                NeighborReport(
+                    name=self._names.get(address, address),
+                    address=address,
+                    up=ledger.up,
+                    confirmed=self._confirmed.get(address, -1),
+                    error=error or ledger.error,
+                )
+                for address, ledger in self._ledgers.items()
+            ),
+        )
 
-    # --- ExaBGP -------------------------------------------------------------------------------------------------------
+    # --- ExaBGP -----------------------------------------------------------------------------------------------------
 
-    def _exabgp(self, line: exabgp.Line, now: Instant, out: list[SpeakerEffect]) -> None:
+    def _exabgp(self, line: exabgp.Heard, now: Instant) -> None:
+        outcome = self._exchange.heard(line)
+        if outcome is not None:
+            self._over(outcome, now)
         match line:
-            case exabgp.Done():
-                self._acknowledged(True, now, out)
-            case exabgp.Refused():
-                self._acknowledged(False, now, out)
-            case exabgp.Session(address, up, reason):
-                self._session(address, up, reason, out)
-            case exabgp.Reloaded():
-                for n in self._neighbors.values():
-                    n.doubt()
-                self._queries.append(exabgp.NEIGHBORS)
-            case exabgp.Ending():
-                out.append(Log("ExaBGP is stopping"))
-            case exabgp.Row(text):
-                if self._outstanding is not None and self._outstanding.query and len(self._rows) < MAX_ROWS:
-                    self._rows.append(text)
-            case exabgp.Other():
+            case exabgp.SessionChanged(neighbor, state, reason):
+                self._session(neighbor, state, reason)
+            case exabgp.Signalled(name):
+                self._signalled(name)
+            case exabgp.ShuttingDown():
+                # also said to a helper that ExaBGP only wants to start anew; then the sessions are still up
+                if not any(ledger.up for ledger in self._ledgers.values()):
+                    self._goodbye("ExaBGP is shutting down")
+            case exabgp.SessionLine(neighbor, up) if self._exchange.command is Question.SESSIONS:
+                if up != self._ledger(neighbor).up:
+                    self._changed(neighbor, up=up)
+            case exabgp.RouteLine(neighbor, prefix, next_hop) if self._exchange.command is Question.ROUTES:
+                self._exchange.alive(now)
+                self._ledger(neighbor).found(prefix, next_hop)
+            case exabgp.VersionLine(version):
+                self._version = version
+            case _:
                 pass
 
-    def _session(self, address: str, up: bool, reason: str, out: list[SpeakerEffect]) -> None:
-        n = self._neighbor(address)
-        if up or n.up:
-            out.append(Log(f"neighbor {address} is {'up' if up else 'down'}{': ' + reason if reason else ''}"))
-        n.up = up
-        n.doubt()
-
-    def _acknowledged(self, accepted: bool, now: Instant, out: list[SpeakerEffect]) -> None:
-        if self._missing:
-            self._missing -= 1
+    def _session(self, neighbor: str, state: Session, reason: str) -> None:
+        if state is Session.CONNECTED:
             return
-        done, self._outstanding = self._outstanding, None
-        if done is None:
-            return
-        if done.query:
-            self._answered(done.query)
-        elif done.neighbor is not None and done.command is not None and done.epoch == done.neighbor.epoch:
-            if accepted:
-                self._settle(done.neighbor, done.command)
-            else:
-                self._refused(done.neighbor, done.command, now, out)
+        up = state is Session.UP
+        if up or self._ledger(neighbor).up:
+            self._log(f"neighbor {neighbor} is {state}" + (f": {reason}" if reason else ""))
+        self._changed(neighbor, up=up)
 
-    def _settle(self, n: _Neighbor, command: _Command) -> None:
-        n.error = None
-        for prefix in command.prefixes:
-            if command.attributes is not None:
-                n.held[prefix] = command.attributes
-            else:
-                n.held.pop(prefix, None)
-                n.possessed.pop(prefix, None)
+    def _changed(self, neighbor: str, *, up: bool) -> None:
+        self._ledger(neighbor).session(up=up)
+        self._confirmed.pop(neighbor, None)
 
-    def _refused(self, n: _Neighbor, command: _Command, now: Instant, out: list[SpeakerEffect]) -> None:
-        verb = "withdraw" if command.attributes is None else "announce"
-        n.error = f"ExaBGP refused to {verb} {command.prefixes[0]} (its log has the reason)"
-        n.blocked_until = now + RETRY
-        n.plan = None
-        out.append(Log(f"neighbor {n.address}: {n.error}"))
+    def _signalled(self, name: str) -> None:
+        """Told once per neighbor; what ExaBGP had queued may be lost."""
+        self._log(f"ExaBGP got {name}; everything is sent again")
+        for ledger in self._ledgers.values():
+            ledger.resync()
+        self._confirmed.clear()
 
-    def _answered(self, query: bytes) -> None:
-        rows, self._rows = self._rows, []
-        if query == exabgp.VERSION:
-            self.version = next((r.split()[-1] for r in rows if r.startswith("exabgp ")), "")[:20]
-        elif query == exabgp.NEIGHBORS:
-            for row in rows:
-                found = exabgp.parse_neighbor(row)
-                if found is not None and self._neighbor(found[0]).up != found[1]:
-                    n = self._neighbor(found[0])
-                    n.up = found[1]
-                    n.doubt()
-        else:
-            for row in rows:
-                route = exabgp.parse_route(row)
-                if route is not None:
-                    n = self._neighbor(route[0])
-                    n.possessed[route[1]] = None
-                    n.plan = None
+    def _over(self, outcome: Outcome, now: Instant) -> None:
+        match outcome.command:
+            case Announce() | Withdraw():
+                flight, self._flight = self._flight, None
+                assert flight is not None
+                self._judge(flight, outcome.fate, now)
+            case Question.ROUTES:
+                for ledger in self._ledgers.values():
+                    ledger.settle()
+            case _:
+                pass
 
-    # --- the agent ----------------------------------------------------------------------------------------------------
+    def _judge(self, flight: _Flight, fate: Fate, now: Instant) -> None:
+        job = flight.job
+        verb = "withdraw" if job.attributes is None else "announce"
+        what = "refused to" if fate is Fate.REFUSED else "did not say whether it would"
+        reason = f"ExaBGP {what} {verb} {job.prefixes[0]} (see its log)"
+        if fate is not Fate.TAKEN:
+            self._log(f"neighbor {flight.ledger.address}: {reason}")
+        flight.ledger.ended(job, taken=fate is Fate.TAKEN, reason=reason, now=now)
 
-    def _agent(self, data: bytes, now: Instant, out: list[SpeakerEffect]) -> bool:
-        """Returns whether the line wants an answer."""
-        line = wishline.decode(data)
-        match line:
-            case Wish():
-                self._adopt(line, now)
-                self._inherited = None
-                out.append(Save(wishline.encode(line)))
+    # --- the agent --------------------------------------------------------------------------------------------------
+
+    def _agent_line(self, data: bytes, now: Instant) -> bool:
+        """Whether the line wants an answer."""
+        match wishline.decode(data):
+            case Wish() as wish:
+                self._adopt(wish, now)
+                self._unsaved = data
                 return True
             case Renew(agent, number, lease):
-                if self.wish is None or (agent, number) != (self.wish.agent, self.wish.number):
-                    return True
-                if not self.lease_live:
-                    self._replan()
-                self.lease_live = True
-                self.lease_until = now + lease
+                if self._wish is not None and (agent, number) == (self._wish.agent, self._wish.number):
+                    self._live(lease, now)
                 return True
-            case _:
-                out.append(Log(f"a line from the agent makes no sense: {line}"))
+            case line:
+                self._log(f"a line from the agent makes no sense: {line}")
                 return False
 
     def _adopt(self, wish: Wish, now: Instant) -> None:
-        self.wish = wish
-        self.lease_live = True
-        self.lease_until = now + wish.lease
-        for wanted in wish.neighbors:
-            self._neighbor(wanted.address).name = wanted.name
-        self._replan()
+        if self._wish is None or wish.agent != self._wish.agent:
+            self._confirmed.clear()
+        self._wish, self._saved = wish, None
+        self._lease_live = False
+        self._live(wish.lease, now)
 
-    def _lease(self, now: Instant, out: list[SpeakerEffect]) -> None:
-        if self._inherited is not None and now >= self._inherited_until:
-            out.append(Log("no agent came within the lease of an earlier wish"))
-            self._adopt(self._inherited, now)
-            self._inherited = None
-            self.lease_until = now
-        if self.lease_live and now >= self.lease_until and self.wish is not None:
-            self.lease_live = False
-            self._replan()
-            out.append(Log(f"the lease ran out: {self.wish.end}"))
+    def _live(self, lease: Duration, now: Instant) -> None:
+        self._lease_until = now + lease
+        if not self._lease_live:
+            self._lease_live, self._ended = True, False
+            self._use(self._wish)
 
-    def _inherit(self, saved: bytes | None) -> Wish | None:
-        line = wishline.decode(saved) if saved else None
-        return line if isinstance(line, Wish) else None
+    def _timers(self, now: Instant) -> None:
+        if self._lease_until is not None and now >= self._lease_until:
+            self._lease_until = None
+            self._lease_live = False
+            self._end(self._wish or self._saved)
+        for ledger in self._ledgers.values():
+            ledger.retry(now)
+        if self._exchange.marker_due(now):
+            self._log("ExaBGP does not answer")
+            self._out.append(ToExabgp(exabgp.encode(Question.SESSIONS)))
+        if now >= self._audit and self._exchange.idle and not self._questions:
+            self._questions.append(Question.SESSIONS)
 
-    # --- the plan ----------------------------------------------------------------------------------------------------
+    def _end(self, wish: Wish | None) -> None:
+        assert wish is not None
+        self._log(f"the agent's lease ran out: {wish.end}")
+        if wish.end is not LeaseEnd.KEEP:
+            self._ended = True
+            self._confirmed.clear()
+            self._use(wish)
 
-    def _neighbor(self, address: str) -> _Neighbor:
-        return self._neighbors.setdefault(address, _Neighbor(address))
+    # --- what neighbors shall hold ----------------------------------------------------------------------------------
 
-    def _replan(self) -> None:
-        for n in self._neighbors.values():
-            n.plan = None
+    def _use(self, wish: Wish | None) -> None:
+        """Aim every ledger at what the wish says now."""
+        wished: dict[str, NeighborWish] = {}
+        for wanted in wish.neighbors if wish else ():
+            wished.setdefault(wanted.address, wanted)
+        self._ledgers = {address: self._ledger(address) for address in wished} | self._ledgers
+        self._names = {address: wanted.name for address, wanted in wished.items()}
+        for address, ledger in self._ledgers.items():
+            known = self._wish is not None or self._ended
+            routes = self._routes(wished[address]) if address in wished else ()
+            ledger.aim(target_of(routes) if known else None)
 
-    def _target(self, wanted: NeighborWish | None) -> tuple[RouteGroup, ...]:
-        if wanted is None or self.wish is None:
-            return ()
-        if self.lease_live or self.wish.end is LeaseEnd.KEEP:
+    def _routes(self, wanted: NeighborWish) -> tuple[RouteGroup, ...]:
+        if not self._ended:
             return wanted.routes
-        return wanted.fallback if self.wish.end is LeaseEnd.LOWER else ()
+        wish = self._wish or self._saved
+        return wanted.fallback if wish is not None and wish.end is LeaseEnd.LOWER else ()
 
-    def _plan(self, n: _Neighbor, wish: Wish) -> deque[_Command]:
-        wanted = next((w for w in wish.neighbors if w.address == n.address), None)
-        target = self._target(wanted)
-        plan: list[_Command] = []
-        wished: set[str] = set()
-        for group in sorted(target, key=lambda g: -g.level):
-            wished.update(group.prefixes)
-            due = [p for p in group.prefixes if n.held.get(p) != group.attributes]
-            plan += [_Command(int(group.level), group.attributes, part) for part in _chunks(due)]
-        for ipv6 in (False, True):
-            orphans = [p for p in n.possessed if p not in wished and (":" in p) == ipv6]
-            plan += [_Command(-1, None, part) for part in _chunks(orphans)]
-        return deque(plan)
+    def _ledger(self, address: str) -> Ledger:
+        if address not in self._ledgers:
+            ledger = self._ledgers[address] = Ledger(address)
+            if self._wish is not None or self._ended:
+                ledger.aim({})
+        return self._ledgers[address]
 
-    def _send(self, now: Instant, out: list[SpeakerEffect]) -> None:
-        if self._outstanding is not None or self._missing:
-            return
-        if self._queries:
-            query = self._queries.popleft()
-            self._rows = []
-            self._outstanding = _Outstanding(None, None, query, 0, now)
-            out.append(ToExabgp(query))
-            return
-        if self.wish is None:
-            return
-        best = self._most_urgent(self.wish, now)
-        if best is not None:
-            self._command(best, self.wish, now, out)
-
-    def _most_urgent(self, wish: Wish, now: Instant) -> _Neighbor | None:
-        best: _Neighbor | None = None
-        urgency = -2
-        for n in self._neighbors.values():
-            if not n.up or n.blocked_until > now:
-                continue
-            n.blocked_until = 0
-            if n.plan is None:
-                n.plan = self._plan(n, wish)
-            if not n.plan:
-                n.confirmed = wish.number
-            elif n.plan[0].urgency > urgency:
-                best, urgency = n, n.plan[0].urgency
-        return best
-
-    def _command(self, n: _Neighbor, wish: Wish, now: Instant, out: list[SpeakerEffect]) -> None:
-        assert n.plan
-        command = n.plan.popleft()
-        self._counter = (self._counter + 1) & 0xFFFFFFFF
-        generation = (*wish.generation, self._counter)
-        if command.attributes is not None:
-            n.possessed.update(dict.fromkeys(command.prefixes))
-            line = exabgp.announce(n.address, command.attributes, generation, command.prefixes)
-        else:
-            hop = "::1" if ":" in command.prefixes[0] else "127.0.0.1"
-            line = exabgp.withdraw(n.address, hop, generation, command.prefixes)
-        self._outstanding = _Outstanding(n, command, b"", n.epoch, now)
-        out.append(ToExabgp(line))
-
-    def _patience(self, now: Instant, out: list[SpeakerEffect]) -> None:
-        """ExaBGP answers late, or an answer is lost: get into step again before anything else is sent."""
-        late = self._outstanding
-        if late is not None and now - late.since >= ACK_TIMEOUT:
-            out.append(Log("ExaBGP does not answer"))
-            if late.neighbor is not None:
-                late.neighbor.doubt()
-                late.neighbor.error = "ExaBGP does not answer"
-            else:
-                self._queries.appendleft(late.query)
-            self._outstanding = None
-            self._missing, self._missing_since = 2, now
-            out.append(ToExabgp(exabgp.PING))
-        elif self._missing and now - self._missing_since >= RESYNC_TIMEOUT:
-            if self._missing == 2:
-                self._missing_since = now  # not even the ping: it hangs; go on waiting
-            else:
-                self._missing = 0
-
-    # --- the report --------------------------------------------------------------------------------------------------
-
-    def _report(self) -> Report:
-        wish = self.wish
-        neighbors = tuple(
-            NeighborReport(w.name, w.address, n.up, n.confirmed if n.up else -1, n.error)
-            for w in (wish.neighbors if wish else ())
-            for n in (self._neighbor(w.address),)
-        )
-        return Report(
-            speaker=self.identity,
-            exabgp=self.version,
-            agent=wish.agent if wish else 0,
-            number=wish.number if wish else -1,
-            lease_live=self.lease_live,
-            advertised=self._advertised(wish) if wish and self.lease_live else (),
-            neighbors=neighbors,
-        )
-
-    def _advertised(self, wish: Wish) -> tuple[Advertised, ...]:
-        found = {g.srg: Advertised(g.srg, Level(g.level), g.term) for w in wish.neighbors for g in w.routes}
+    def _advertised(self) -> tuple[Advertised, ...]:
+        wish = self._wish or (self._saved if self._ended else None)
+        found: dict[int, Advertised] = {}
+        for wanted in wish.neighbors if wish else ():
+            for g in self._routes(wanted):
+                if g.srg not in found or found[g.srg].level < g.level:
+                    found[g.srg] = Advertised(g.srg, Level(g.level), g.term)
         return tuple(found[srg] for srg in sorted(found))
 
+    # --- out --------------------------------------------------------------------------------------------------------
 
-def _chunks(prefixes: Iterable[str]) -> Iterable[tuple[str, ...]]:
-    """Slices of the size that ExaBGP works in anyway."""
-    items = tuple(prefixes)
-    return (items[i : i + PREFIXES_PER_COMMAND] for i in range(0, len(items), PREFIXES_PER_COMMAND))
+    def _send(self, now: Instant) -> None:
+        if not self._exchange.idle:
+            return
+        command = self._questions.popleft() if self._questions else self._next_change()
+        if command is None:
+            return
+        self._audit = now + AUDIT
+        self._exchange.send(command, now)
+        self._out.append(ToExabgp(exabgp.encode(command)))
+
+    def _next_change(self) -> Announce | Withdraw | None:
+        ranked = [(rank, ledger) for ledger in self._ledgers.values() if (rank := ledger.rank) is not None]
+        if not ranked:
+            return None
+        _, ledger = min(ranked, key=lambda pair: pair[0])
+        wish = self._wish or self._saved
+        assert wish is not None
+        job = ledger.take()
+        self._flight = _Flight(ledger, job)
+        self._counter = (self._counter + 1) % _COUNTER
+        generation = (*wish.generation, self._counter)
+        if job.attributes is None:
+            return Withdraw(ledger.address, job.next_hop, generation, job.prefixes)
+        return Announce(ledger.address, job.attributes, generation, job.prefixes)
+
+    def _tell(self, now: Instant, *, answer: bool) -> None:
+        if self._wish is not None and not self._ended:
+            for address, ledger in self._ledgers.items():
+                if ledger.complete:
+                    self._confirmed[address] = self._wish.number
+        report = self.status(now)
+        if self._agent and (answer or report != self._reported):
+            self._reported = report
+            self._out.append(ToAgent(wishline.encode(report)))
+
+    def _goodbye(self, reason: str) -> None:
+        self._out.append(ToAgent(wishline.encode(Goodbye(reason))))
+
+    def _log(self, text: str) -> None:
+        self._out.append(Log(text))
+
+
+def _saved(data: bytes | None) -> Wish | None:
+    """The wish of an earlier process; anything that is none is as good as no file."""
+    line = wishline.decode(data) if data else None
+    return line if isinstance(line, Wish) else None

@@ -161,7 +161,7 @@ class SrgMachine:
         if self.contact:
             self._contact_edge(gained=False)  # a BACKUP that slept is an heir still: the silence is counted afresh
         self.claim = self.grant = self.move = self._verification = self._wanted = None
-        self._noactive_since = self._superset_since = self._better_since = None
+        self._eligible_since = self._noactive_since = self._superset_since = self._better_since = None
         if self.state is SrgState.ACTIVE:
             self._mark(
                 Rule.PAUSE, "slept longer than the detection time; the right to be active must be proved again", now
@@ -607,6 +607,8 @@ class SrgMachine:
         self.heir = False
         self._drain_until = None
         self._verification = None
+        if state is not SrgState.BACKUP:
+            self.move = None
         if state is SrgState.ACTIVE:
             self.grant = None if rule is not Rule.RESUME else self.grant
         fields = (("old", str(old)), ("new", str(state)), ("term", int(self.term)))

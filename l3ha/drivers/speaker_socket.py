@@ -42,6 +42,8 @@ class SpeakerSocket:
         self._loop = loop
         self._report = report
         self._allowed = allowed_users()
+        self._refused: set[int] = set()
+        """Users that were told to be refused since a speaker was last admitted."""
         self._events: deque[Event] = deque()
         self._connection: socket.socket | None = None
         self._lines = unix.Lines(MAX_LINE)
@@ -80,8 +82,12 @@ class SpeakerSocket:
         who = unix.credentials(connection)
         if who.uid not in self._allowed:
             connection.close()
-            self._report(f"uid {who.uid} (pid {who.pid}) may not be the speaker; run ExaBGP as root or {EXABGP_USER}")
+            if who.uid not in self._refused:  # it tries again for ever
+                self._refused.add(who.uid)
+                text = f"uid {who.uid} (pid {who.pid}) may not be the speaker; run ExaBGP as root or {EXABGP_USER}"
+                self._report(text)
             return None
+        self._refused.clear()
         replaced = self._connection is not None
         self._drop()
         connection.setblocking(False)

@@ -6,10 +6,13 @@ import os
 
 from l3ha.base.limits import MAX_LINE
 
-MAX_PENDING = 16 << 20
+MAX_PENDING = 4 * MAX_LINE
 """Bytes that may wait for a slow reader."""
 
 CHUNK = 1 << 16
+
+CHUNKS_PER_TURN = 256
+"""Chunks read before other descriptors and timers are looked at: more than a pipe and a socket can hold."""
 
 
 class Closed(Exception):
@@ -29,18 +32,28 @@ class LineReader:
         os.set_blocking(descriptor, False)
 
     def read(self) -> list[bytes]:
-        """All whole lines that lie ready. Raises ``Closed`` at the end, ``Overflow`` for a line beyond MAX_LINE."""
-        try:
-            data = os.read(self._fd, CHUNK)
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            raise Closed from error
-        if not data:
-            raise Closed
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE:
-            raise Overflow
+        """All whole lines that lie ready, without newlines.
+
+        Raises ``Closed`` at the end of the stream, once the lines before it have been returned, and ``Overflow`` for a
+        line beyond MAX_LINE, which is forgotten.
+        """
+        lines: list[bytes] = []
+        for _ in range(CHUNKS_PER_TURN):
+            try:
+                data = os.read(self._fd, CHUNK)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                if lines:
+                    break  # the end is found again next time
+                raise Closed
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            lines += whole
+            if len(self._rest) > MAX_LINE:
+                self._rest = b""
+                raise Overflow
         return lines
 
 
@@ -65,10 +78,11 @@ class Writer:
             raise Overflow
 
     def flush(self) -> None:
-        """Write what waits, as far as it goes."""
+        """Write what waits, line by line: a pipe takes a short line whole or not at all. Raises ``Closed``."""
         while self._pending:
+            end = self._pending.find(b"\n") + 1 or len(self._pending)
             try:
-                done = os.write(self._fd, self._pending[:CHUNK])
+                done = os.write(self._fd, self._pending[:end])
             except BlockingIOError:
                 return
             except OSError as error:

@@ -1,0 +1,195 @@
+"""What one BGP neighbor shall hold, what it is known to hold, and the next command that brings it there.
+
+Rule d: whatever was acknowledged before the session's last ``up`` (or a reload) proves nothing, so ``resync`` forgets
+it. A withdrawal, too, may be lost: the first UPDATEs of a session leave withdrawals out, and announcements that waited
+for the session are sent all the same. So every prefix that this process ever told or found is withdrawn again after
+each ``up`` unless it is wished.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from l3ha.base.limits import PREFIXES_PER_COMMAND
+from l3ha.base.names import Level
+from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.wire.wish import Attributes, RouteGroup
+
+RETRY: Duration = 1 * SECOND
+"""Pause before a refused command is tried again."""
+
+MAX_KNOWN = 50_000
+"""Prefixes remembered per neighbor; beyond, the oldest that are neither wished nor announced are forgotten."""
+
+Target: TypeAlias = Mapping[str, tuple[Level, Attributes]]
+"""Prefix -> how it shall be advertised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command for one neighbor. ``attributes`` None withdraws. Smaller ``rank`` first: HIGH is the most urgent."""
+
+    rank: int
+    attributes: Attributes | None
+    next_hop: str
+    prefixes: tuple[str, ...]
+
+
+def target_of(groups: Iterable[RouteGroup]) -> dict[str, tuple[Level, Attributes]]:
+    """Each prefix once: of several groups that have it, the one with the greatest level (the first of equals)."""
+    target: dict[str, tuple[Level, Attributes]] = {}
+    for group in groups:
+        for prefix in group.prefixes:
+            if prefix not in target or target[prefix][0] < group.level:
+                target[prefix] = (group.level, group.attributes)
+    return target
+
+
+class Ledger:
+    """See the module."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.up = False
+        self.error: str | None = None
+        self._target: Target | None = None
+        self._held: dict[str, Attributes] = {}
+        """Announced and acknowledged since the last ``resync``."""
+        self._known: dict[str, str] = {}
+        """Every prefix that the neighbor may hold from us -> a next hop of its family."""
+        self._gone: set[str] = set()
+        """Of these, withdrawn and acknowledged since the last ``resync``."""
+        self._plan: deque[Job] = deque()
+        self._flight: Job | None = None
+        self._refused: dict[str, Instant] = {}
+        """Prefix -> when its command may be tried again."""
+
+    # --- what changes -----------------------------------------------------------------------------------------------
+
+    def aim(self, target: Target | None) -> None:
+        """What the neighbor shall hold from now on; None: nobody knows, so nothing is sent."""
+        if target != self._target:
+            self._target = target
+            self._refused.clear()
+            self.error = None
+            self._replan()
+
+    def session(self, *, up: bool) -> None:
+        """The session came up (again), or went down."""
+        self.up = up
+        self.resync()
+
+    def resync(self) -> None:
+        """Nothing that was acknowledged proves anything any more."""
+        self._held.clear()
+        self._gone.clear()
+        self._refused.clear()
+        self._flight = None
+        self.error = None
+        self._replan()
+
+    def found(self, prefix: str, next_hop: str) -> None:
+        """ExaBGP holds this for the neighbor, from whatever process. ``settle`` must follow the last one."""
+        self._remember(prefix, next_hop)
+        self._gone.discard(prefix)
+
+    def settle(self) -> None:
+        """Plan again, after ``found``."""
+        self._replan()
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """The neighbor is up, and everything it shall hold was acknowledged since."""
+        return self.up and self._target is not None and not (self._plan or self._flight or self._refused)
+
+    @property
+    def rank(self) -> int | None:
+        """Urgency of the next command; None where there is none to send."""
+        return self._plan[0].rank if self.up and self._plan else None
+
+    def take(self) -> Job:
+        """The next command; it is now under way, and until it is acknowledged its prefixes may hold anything."""
+        job = self._flight = self._plan.popleft()
+        for prefix in job.prefixes:
+            self._held.pop(prefix, None)
+            self._gone.discard(prefix)
+            self._remember(prefix, job.next_hop)
+        return job
+
+    def ended(self, job: Job, *, taken: bool, reason: str, now: Instant) -> None:
+        """A command was acknowledged, or refused (or its answer lost): then its prefixes wait, and the rest goes on."""
+        if job is not self._flight:
+            return  # of an earlier session
+        self._flight = None
+        if not taken:
+            self.error = reason
+            self._refused |= dict.fromkeys(job.prefixes, now + RETRY)
+            self._replan()
+            return
+        for prefix in job.prefixes:
+            if job.attributes is not None:
+                self._held[prefix] = job.attributes
+            else:
+                self._gone.add(prefix)
+        if not self._refused:
+            self.error = None
+
+    def retry(self, now: Instant) -> None:
+        """Try refused commands again whose pause is over."""
+        due = [prefix for prefix, at in self._refused.items() if at <= now]
+        if due:
+            for prefix in due:
+                del self._refused[prefix]
+            self._replan()
+
+    def deadline(self) -> Instant | None:
+        """When ``retry`` has something to do."""
+        return min(self._refused.values(), default=None) if self.up else None
+
+    # --- the plan ---------------------------------------------------------------------------------------------------
+
+    def _replan(self) -> None:
+        self._plan.clear()
+        if self._target is None or not self.up:
+            return
+        announce: dict[tuple[Level, bool, Attributes], list[str]] = {}
+        for prefix, (level, attributes) in self._target.items():
+            if self._held.get(prefix) != attributes and not self._waits(prefix, attributes):
+                announce.setdefault((level, ":" in prefix, attributes), []).append(prefix)
+        withdraw: dict[bool, list[str]] = {}
+        for prefix in self._known:
+            if prefix not in self._target and prefix not in self._gone and not self._waits(prefix, None):
+                withdraw.setdefault(":" in prefix, []).append(prefix)
+        jobs = [
+            Job(Level.HIGH - level, attributes, attributes.next_hop, part)
+            for (level, _, attributes), prefixes in announce.items()
+            for part in _parts(prefixes)
+        ]
+        last = Level.HIGH - Level.LOW + 1
+        jobs += [Job(last, None, self._known[p[0]], p) for prefixes in withdraw.values() for p in _parts(prefixes)]
+        self._plan.extend(sorted(jobs, key=lambda job: job.rank))
+
+    def _waits(self, prefix: str, attributes: Attributes | None) -> bool:
+        """Its change is under way, or was refused a moment ago."""
+        flight = self._flight
+        under_way = flight is not None and flight.attributes == attributes and prefix in flight.prefixes
+        return under_way or prefix in self._refused
+
+    def _remember(self, prefix: str, next_hop: str) -> None:
+        self._known[prefix] = next_hop
+        if len(self._known) > MAX_KNOWN:
+            wished = self._target or {}
+            old = next((p for p in self._known if p in self._gone and p not in wished), None)
+            if old is not None:
+                del self._known[old]
+                self._gone.discard(old)
+
+
+def _parts(prefixes: list[str]) -> Iterable[tuple[str, ...]]:
+    """Slices of the size that ExaBGP works in anyway."""
+    return (tuple(prefixes[i : i + PREFIXES_PER_COMMAND]) for i in range(0, len(prefixes), PREFIXES_PER_COMMAND))
