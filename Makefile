@@ -7,9 +7,10 @@ APT := frr bird2 nftables tcpdump iproute2 iputils-ping python3-venv
 EXABGP42 := build/exabgp-4.2
 export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
+MINUTES ?= 10
 N ?= n1
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -59,6 +60,9 @@ lab-down:
 
 faults: setup  ## every fault, RUNS times; rewrites the table in the README
 	$(BIN)/python -m lab faults --runs $(RUNS) --markdown README.md
+
+hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails
+	$(BIN)/python -m l3ha sim --hunt $(MINUTES)
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'

@@ -461,7 +461,7 @@ def test_handover_rolls_back_when_the_peer_does_not_take() -> None:
 
 def test_handover_back_when_not_verified() -> None:
     m = machine(SrgState.BACKUP)
-    giver = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND, winning=True)
+    giver = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND)
     m.step(facts(giver), T0)
     m.step(facts(peer(seen=Term(6))), T0 + TIMERS.verify - 1)
     assert m.confirmed and not m.verified
@@ -471,13 +471,29 @@ def test_handover_back_when_not_verified() -> None:
 
 def test_verified_by_acknowledgement_and_a_later_answer() -> None:
     m = machine(SrgState.BACKUP)
-    giver = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND, winning=True)
+    giver = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND)
     m.step(facts(giver), T0)
     m.step(facts(acked_term=Term(6), acked_at=T0 + 3, floating_sent=T0 + 2), T0 + 10)
     assert not m.verified, "the answer is older than the acknowledgement"
     m.step(facts(acked_term=Term(6), acked_at=T0 + 3, floating_sent=T0 + 3), T0 + 11)
     assert m.verified
+    blind = machine(SrgState.BACKUP)
+    blind.step(facts(replace(giver, informed=False)), T0)
+    blind.step(facts(acked_term=Term(6), acked_at=T0 + 3), T0 + 10)
+    assert blind.verified, "no arbiter tells anybody anything: the acknowledgements must do"
     assert rule(m, facts(), T0 + TIMERS.verify) is None
+
+
+def test_handover_is_not_reversed_when_a_part_of_the_routers_follows() -> None:
+    m = machine(SrgState.BACKUP)
+    giver = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND)
+    m.step(facts(giver), T0)
+    some = facts(acked_term=Term(6), acked_at=T0 + 3, floating_any=T0 + 4)
+    m.step(some, T0 + 10)
+    assert not m.verified
+    notes = m.step(some, T0 + TIMERS.verify)
+    assert m.verified and m.confirmed
+    assert any(n.alarm and "part of the routers" in n.text for n in notes)
 
 
 def test_preemption_by_request() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import importlib
+import os
 import sys
 
 import click
@@ -18,6 +19,7 @@ _COMMANDS = {
     "check": ("l3ha.cli.tools", "Read a configuration and print everything that is wrong with it."),
     "render": ("l3ha.cli.tools", "Write other programs' files from the configuration."),
     "keygen": ("l3ha.cli.tools", "Make a key in WireGuard's form."),
+    "sim": ("l3ha.cli.sim", "Play the engine against a virtual network, and hunt for what breaks it."),
     "agent": ("l3ha.cli.tools", "Run the agent of this node in the foreground."),
     "speaker": ("l3ha.cli.tools", "The process that ExaBGP runs; not for people."),
 }
@@ -67,4 +69,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="l3ha")
-    cli(prog_name="l3ha")
+    try:
+        cli(prog_name="l3ha")
+    except OSError as error:  # a full disk behind ``> file``; whatever asks the agent has errors of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the rest in the buffer fails again at the very end
+        sys.exit(f"Error: cannot write the output: {error.strerror or error}")

@@ -144,7 +144,9 @@ class Engine:
         probe = self.probes[srg.id]
         reach = self.speaker.reach()
         term, at = self.speaker.acked(srg.id)
-        floating = [s for a in srg.arbiters if (s := self.echoes[a.floating].answered_sent) is not None]
+        able = [a for a in srg.arbiters if self.echoes[a.own].result is EchoResult.ANSWERED]
+        sent = [self.echoes[a.floating].answered_sent for a in able]
+        floating = [s for s in sent if s is not None]
         why = self._ineligible(srg.id, now)
         peers = tuple(f for p in self.peers.values() if (f := self._peer_facts(p, srg, now)) is not None)
         return Facts(
@@ -163,7 +165,8 @@ class Engine:
             witness_alive=self._witness_alive(),
             acked_term=term,
             acked_at=at,
-            floating_sent=max(floating, default=None),
+            floating_sent=min(floating, default=None) if len(floating) == len(sent) else None,
+            floating_any=max(floating, default=None),
         )
 
     def failure_events(self, srg: SrgId, now: Instant) -> tuple[str, ...]:
@@ -319,6 +322,7 @@ class Engine:
     def _run(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
         self._timers(now, out, judge=judge)
         out += self.node.step(self._node_facts(), now)
+        self._keep_asking()
         for machine in self.srgs.values():
             self._group(machine, now, out)
         self._stopping(now, out)
@@ -396,6 +400,15 @@ class Engine:
             if stop.intent is Intent.RESTARTING and renewal is not None:
                 out.append(ToSpeaker(wishline.encode(renewal)))
             out.append(Exit())
+
+    def _keep_asking(self) -> None:
+        """A stop or maintenance goes on asking for the move: the peer may become fit for it a moment later."""
+        stopping = self._stop is not None and self._stop.intent is Intent.LEAVING
+        if not stopping and not self.node.maintenance:
+            return
+        for machine in self.srgs.values():
+            if machine.state is SrgState.ACTIVE and machine.move is None:
+                machine.request_move(None, "the agent is stopped" if stopping else "maintenance")
 
     def _remember(self, out: list[Effect]) -> None:
         changed = tuple(m.memory for m in self.srgs.values() if self._must_save(m.memory))
@@ -503,6 +516,7 @@ class Engine:
             winning=theirs.winning,
             priority=theirs.priority,
             same_routes=theirs.routes_digest == self._digests[srg.id],
+            informed=theirs.verdict is not Verdict.UNKNOWN,
         )
 
     def _node_facts(self) -> NodeFacts:
@@ -571,7 +585,7 @@ class Engine:
         if not machine.contact:
             return
         lost = machine.state is SrgState.ACTIVE and probe.times(Verdict.LOSE) >= MISLED_AFTER
-        both = machine.state is SrgState.BACKUP and probe.times(Verdict.WIN) >= MISLED_AFTER
+        both = machine.state is SrgState.BACKUP and not machine.draining and probe.times(Verdict.WIN) >= MISLED_AFTER
         if (lost or both) and srg not in self._misled:
             self._misled.add(srg)
             text = "no router prefers this active node" if lost else "a router prefers this backup node"

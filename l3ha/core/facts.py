@@ -63,6 +63,8 @@ class PeerFacts:
     winning: bool
     priority: int
     same_routes: bool
+    informed: bool = True
+    """Some arbiter can tell it whom the routers prefer: its verdict is not UNKNOWN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,10 @@ class Facts:
     """Term of the HIGH that every neighbor that is up has acknowledged; -1 where none."""
     acked_at: Instant
     floating_sent: Instant | None
-    """When the newest answered floating echo had been sent."""
+    """Every arbiter that answers our own address has answered a floating echo that was sent at this time or later;
+    None: some has not answered any."""
+    floating_any: Instant | None = None
+    """The same of the best of them."""
 
     @property
     def contact(self) -> bool:

@@ -21,6 +21,10 @@ from l3ha.wire.wish import Attributes, RouteGroup
 RETRY: Duration = 1 * SECOND
 """Pause before a refused command is tried again."""
 
+YOUNG: Duration = 2 * SECOND
+"""A session younger than this may not have sent its first UPDATEs yet, which leave withdrawals out: what was withdrawn
+in that time is withdrawn once more (measured: 10 of 15 young sessions of ExaBGP 5.0.15 kept such a prefix)."""
+
 MAX_KNOWN = 50_000
 """Prefixes remembered per neighbor; beyond, the oldest that are neither wished nor announced are forgotten."""
 
@@ -64,6 +68,9 @@ class Ledger:
         """Of these, withdrawn and acknowledged since the last ``resync``."""
         self._plan: deque[Job] = deque()
         self._flight: Job | None = None
+        self._early: set[str] = set()
+        """Of these, withdrawn while the session was young."""
+        self._grown_at: Instant = 0
         self._refused: dict[str, Instant] = {}
         """Prefix -> when its command may be tried again."""
 
@@ -77,15 +84,17 @@ class Ledger:
             self.error = None
             self._replan()
 
-    def session(self, *, up: bool) -> None:
+    def session(self, *, up: bool, now: Instant) -> None:
         """The session came up (again), or went down."""
         self.up = up
+        self._grown_at = now + YOUNG
         self.resync()
 
     def resync(self) -> None:
         """Nothing that was acknowledged proves anything any more."""
         self._held.clear()
         self._gone.clear()
+        self._early.clear()
         self._refused.clear()
         self._flight = None
         self.error = None
@@ -136,11 +145,17 @@ class Ledger:
                 self._held[prefix] = job.attributes
             else:
                 self._gone.add(prefix)
+                if now < self._grown_at:
+                    self._early.add(prefix)
         if not self._refused:
             self.error = None
 
     def retry(self, now: Instant) -> None:
-        """Try refused commands again whose pause is over."""
+        """Try refused commands again whose pause is over, and early withdrawals once the session has grown."""
+        if self._early and now >= self._grown_at:
+            self._gone -= self._early
+            self._early.clear()
+            self._replan()
         due = [prefix for prefix, at in self._refused.items() if at <= now]
         if due:
             for prefix in due:
@@ -149,7 +164,8 @@ class Ledger:
 
     def deadline(self) -> Instant | None:
         """When ``retry`` has something to do."""
-        return min(self._refused.values(), default=None) if self.up else None
+        times = [*self._refused.values(), *([self._grown_at] if self._early else [])]
+        return min(times, default=None) if self.up else None
 
     # --- the plan ---------------------------------------------------------------------------------------------------
 

@@ -214,7 +214,7 @@ class Speaker:
             self._over(outcome, now)
         match line:
             case exabgp.SessionChanged(neighbor, state, reason):
-                self._session(neighbor, state, reason)
+                self._session(neighbor, state, reason, now)
             case exabgp.Signalled(name):
                 self._signalled(name)
             case exabgp.ShuttingDown():
@@ -223,7 +223,7 @@ class Speaker:
                     self._goodbye("ExaBGP is shutting down")
             case exabgp.SessionLine(neighbor, up) if self._exchange.command is Question.SESSIONS:
                 if up != self._ledger(neighbor).up:
-                    self._changed(neighbor, up=up)
+                    self._changed(neighbor, up=up, now=now)
             case exabgp.RouteLine(neighbor, prefix, next_hop) if self._exchange.command is Question.ROUTES:
                 self._exchange.alive(now)
                 self._ledger(neighbor).found(prefix, next_hop)
@@ -232,16 +232,16 @@ class Speaker:
             case _:
                 pass
 
-    def _session(self, neighbor: str, state: Session, reason: str) -> None:
+    def _session(self, neighbor: str, state: Session, reason: str, now: Instant) -> None:
         if state is Session.CONNECTED:
             return
         up = state is Session.UP
         if up or self._ledger(neighbor).up:
             self._log(f"neighbor {neighbor} is {state}" + (f": {reason}" if reason else ""))
-        self._changed(neighbor, up=up)
+        self._changed(neighbor, up=up, now=now)
 
-    def _changed(self, neighbor: str, *, up: bool) -> None:
-        self._ledger(neighbor).session(up=up)
+    def _changed(self, neighbor: str, *, up: bool, now: Instant) -> None:
+        self._ledger(neighbor).session(up=up, now=now)
         self._confirmed.pop(neighbor, None)
 
     def _signalled(self, name: str) -> None:

@@ -61,7 +61,7 @@ class Verification:
     giver: NodeId | None
     """Who handed the group over; it gets it back when the proof fails. None: nobody to hand back to."""
     need_win: bool
-    """False where the giver's own probe did not win either: then an answer would prove nothing."""
+    """False where no arbiter tells the giver anything either: then there is no answer to wait for."""
 
 
 class SrgMachine:
@@ -308,7 +308,9 @@ class SrgMachine:
             self._tell(NoteKind.MOVE, f"{peer.name} is ACTIVE after {took} ms")
             self.move = move = replace(move, active=True)
         if peer.verified:
-            self._drain_until = None
+            # The probe proves the floating address at each router; other prefixes may follow within T_bgp.
+            if self._drain_until is not None:
+                self._drain_until = min(self._drain_until, now + self.timers.bgp)
             self.move = None
             self._tell(NoteKind.MOVE, f"{peer.name} verified after {took} ms: the planned move is complete")
         elif now - move.started > self.timers.verify + self.timers.grant:
@@ -425,7 +427,7 @@ class SrgMachine:
         self._activate(number, Rule.GRANTED, f"{why} {giver.name}", now)
         if planned:
             holder = None if hand_back else giver.id
-            self._verification = Verification(now + self.timers.verify, holder, giver.winning)
+            self._verification = Verification(now + self.timers.verify, holder, giver.informed)
 
     def _reclaim(self, facts: Facts, now: Instant) -> bool:
         if self.state is not SrgState.ACTIVE or self.confirmed or _active(facts) or not self._free():
@@ -477,7 +479,12 @@ class SrgMachine:
         proof = self._verification
         if proof is not None and not self.verified and now >= proof.until:
             self._verification = None
-            if proof.giver is not None:
+            if facts.acked_term == self.term and (facts.floating_any or 0) >= facts.acked_at:
+                self.verified = True
+                self._tell(
+                    NoteKind.MOVE, "verified by a part of the routers only: the others do not follow", alarm=True
+                )
+            elif proof.giver is not None:
                 self._tell(NoteKind.MOVE, "not verified in time: handing the group back", alarm=True)
                 return proof.giver, "not verified in time"
         if _past(self._superset_since, self.timers.settle, now):

@@ -22,7 +22,7 @@ from tests.lab.speaker_rig import PAUSE, ROUTER, FakeAgent, Rig, Routes, expecte
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
-ROUNDS = int(os.environ.get("L3HA_CHAOS_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("L3HA_CHAOS_ROUNDS", "50"))
 BUDGET_S = 10.0
 POOL = (
     *(f"198.51.100.{i}/32" for i in range(20)),

@@ -1,0 +1,149 @@
+"""A case: seed, stage, schedule of faults, and what is healed at the end. Data, so that it can be kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+from l3ha.base.names import LeaseEnd
+from l3ha.base.settings import Profile
+from l3ha.base.time import MS, SECOND, Duration
+from l3ha.sim.clock import generator
+from l3ha.sim.faults import CHANCE, NOISES, POINTS, Fault, Kind
+from l3ha.sim.setting import NODES, ROUTERS, Variant, variant
+
+PHASE: tuple[Duration, Duration] = (4 * SECOND, 16 * SECOND)
+"""Length of the fault phase."""
+
+MAX_LOST_DISKS = 1
+"""The stride of 1000 terms bridges one lost disk, not a second one before the pair has met again (protocol §2)."""
+
+_PATHS = ("icl", *ROUTERS)
+_NODE_KINDS = frozenset(
+    {
+        Kind.CRASH, Kind.FREEZE, Kind.FREEZE_NODE, Kind.KILL_AGENT, Kind.KILL_HELPER, Kind.KILL_EXABGP,
+        Kind.EXABGP_SLOW, Kind.EXABGP_ERRORS, Kind.EXABGP_MUTE, Kind.EXABGP_HANG, Kind.DISK_FULL, Kind.MONITOR,
+        Kind.STOP, Kind.RESTART, Kind.FAILOVER, Kind.MAINTENANCE,
+    }
+)  # fmt: skip
+_LINK_KINDS = frozenset({Kind.LINK_DOWN, Kind.BLACKHOLE})
+_PATH_KINDS = frozenset({Kind.CUT, Kind.NOISE})
+_ROUTER_KINDS = frozenset({Kind.ROUTER_DOWN, Kind.ACL, Kind.ECMP, Kind.LIE, Kind.ECHO_LOSS})
+PLANNED = frozenset({Kind.FAILOVER})
+
+
+class Ending(StrEnum):
+    """What happens when the fault phase is over."""
+
+    HEAL_ALL = "heal-all"
+    HEAL_CORE = "heal-core"
+    """One node, its links and one router are healed; everything else stays as it is."""
+    STEADY = "steady"
+    """Everything stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """See the module."""
+
+    seed: int
+    variant: Variant
+    faults: tuple[Fault, ...]
+    phase: Duration
+    ending: Ending
+    core: tuple[int, str] = (1, "r1")
+    early: bool = False
+    """Faults begin with the power, not after the pair has settled."""
+
+    def with_faults(self, faults: tuple[Fault, ...]) -> Case:
+        """The same case with another schedule."""
+        return replace(self, faults=faults)
+
+    def to_json(self) -> str:
+        """One readable document."""
+        raw = {
+            "seed": self.seed,
+            "ending": str(self.ending),
+            "core": list(self.core),
+            "early": self.early,
+            "phase": self.phase // MS,
+            "variant": asdict(self.variant),
+            "faults": [f.to_json() for f in self.faults],
+        }
+        return json.dumps(raw, indent=1, default=str) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Case:
+        """Inverse of ``to_json``. ``ValueError``, ``KeyError`` or ``TypeError`` for anything else."""
+        raw: dict[str, Any] = json.loads(text)
+        v = raw["variant"]
+        for key in ("priorities", "bgp_delay", "drift"):
+            v[key] = tuple(v[key])
+        v["lease_end"], v["profile"] = LeaseEnd(v["lease_end"]), Profile(v["profile"])
+        node, router = raw["core"]
+        return Case(
+            seed=raw["seed"],
+            variant=Variant(**v),
+            faults=tuple(Fault.from_json(f) for f in raw["faults"]),
+            phase=raw["phase"] * MS,
+            ending=Ending(raw["ending"]),
+            core=(node, router),
+            early=raw["early"],
+        )
+
+
+def case(seed: int) -> Case:
+    """The case of a seed: a swarm, that is a few kinds of faults only, often."""
+    rng = generator(f"{seed}/case")
+    kinds = rng.sample(list(Kind), rng.choice((1, 2, 3, 4, 6)))
+    phase = rng.randint(*PHASE) // MS * MS
+    count = rng.choice((1, 2, 2, 3, 4, 6, 10))
+    faults = sorted((_fault(rng, rng.choice(kinds), phase) for _ in range(count)), key=lambda f: (f.at, f.kind))
+    ending = rng.choice((Ending.HEAL_ALL, Ending.HEAL_ALL, Ending.HEAL_CORE, Ending.STEADY))
+    core = (rng.choice(NODES), rng.choice(ROUTERS))
+    return Case(seed, variant(seed), _limit(faults), phase, ending, core, early=rng.random() < 0.25)
+
+
+def _fault(rng: Random, kind: Kind, phase: Duration) -> Fault:
+    at = rng.randrange(0, phase // MS) * MS
+    until: Duration | None = at + int(20 * 600 ** rng.random()) * MS
+    if kind in POINTS or (kind not in CHANCE and rng.random() < 0.25):
+        until = None
+    node, place, value = 0, "", 0
+    if kind in _NODE_KINDS or kind in _LINK_KINDS:
+        node = rng.choice(NODES)
+    if kind in _LINK_KINDS or kind in _ROUTER_KINDS:
+        place = rng.choice(ROUTERS)
+    if kind in _PATH_KINDS:
+        place = rng.choice(_PATHS)
+    match kind:
+        case Kind.CRASH:
+            value = int(rng.random() < 0.3)
+        case Kind.KILL_AGENT:
+            value = rng.choice((0, 0, rng.randrange(1, 12)))
+        case Kind.CUT | Kind.FILTER | Kind.BLACKHOLE:
+            value = rng.choice((0, 0, 1, 2))
+        case Kind.NOISE:
+            value = rng.randrange(len(NOISES))
+        case Kind.LIE:
+            value = rng.choice(NODES)
+        case Kind.ECHO_LOSS:
+            value = rng.choice((10, 30, 60))
+        case _:
+            pass
+    return Fault(at, until, kind, node, place, value)
+
+
+def _limit(faults: list[Fault]) -> tuple[Fault, ...]:
+    lost = 0
+    out: list[Fault] = []
+    for f in faults:
+        kept = f
+        if f.kind is Kind.CRASH and f.value:
+            lost += 1
+            kept = f if lost <= MAX_LOST_DISKS else replace(f, value=0)
+        out.append(kept)
+    return tuple(out)

@@ -1,0 +1,173 @@
+"""Endings: what the pair has come to when the world stands still, and which bad endings are known (protocol §9)."""
+
+from __future__ import annotations
+
+from l3ha.base.names import SrgState
+from l3ha.base.time import Duration
+from l3ha.core.srg import SrgMachine
+from l3ha.sim import bounds
+from l3ha.sim.bounds import Law
+from l3ha.sim.faults import CHANCE, Fault, Kind
+from l3ha.sim.judge import Violation, any_contact
+from l3ha.sim.setting import GROUP, NODES, ROUTERS
+from l3ha.sim.world import World
+
+_HANGS = frozenset({Kind.EXABGP_ERRORS, Kind.EXABGP_HANG, Kind.EXABGP_MUTE, Kind.EXABGP_SLOW, Kind.FREEZE_NODE})
+
+_MISLEADING = _HANGS | {
+    Kind.LINK_DOWN,
+    Kind.BLACKHOLE,
+    Kind.ROUTER_DOWN,
+    Kind.ACL,
+    Kind.ECMP,
+    Kind.LIE,
+    Kind.KILL_HELPER,
+    Kind.KILL_EXABGP,
+}
+
+
+def machine(world: World, node: int) -> SrgMachine | None:
+    """The group's machine on a node whose agent runs."""
+    n = world.nodes[node]
+    return n.agent.engine.srgs[GROUP] if n.running and n.agent is not None else None
+
+
+def settled(world: World) -> bool:
+    """One confirmed ACTIVE, one BACKUP, in contact, everything mended, and every router follows."""
+    pair = {n: machine(world, n) for n in NODES}
+    active = [n for n, m in pair.items() if m is not None and m.state is SrgState.ACTIVE and m.confirmed]
+    backup = [n for n, m in pair.items() if m is not None and m.state is SrgState.BACKUP and not m.draining]
+    if len(active) != 1 or len(backup) != 1:
+        return False
+    engines = [a.engine for n in NODES if (a := world.nodes[n].agent) is not None]
+    followed = all(r.best() == active[0] for r in world.routers.values())
+    if any(e._stop is not None for e in engines):
+        return False  # told to stop before everything healed: it ends in its own time, and is started again
+    return followed and all(any_contact(e) and e.speaker.synced() and e.speaker.all_up() for e in engines)
+
+
+def describe(world: World) -> str:
+    """Both nodes and both routers in one line."""
+    words = []
+    for n in NODES:
+        m = machine(world, n)
+        if m is None:
+            words.append(f"n{n} down")
+            continue
+        agent = world.nodes[n].agent
+        assert agent is not None
+        e = agent.engine
+        right = "" if m.confirmed or m.state is not SrgState.ACTIVE else "?"
+        words.append(
+            f"n{n} {m.state}{right} t{m.term}/{m.seen} [{m.rule}] contact={any_contact(e)} "
+            f"reach={sorted(e.speaker.reach())} node={e.node.state} synced={e.speaker.synced()} "
+            f"probe={e.probes[GROUP].verdict}"
+        )
+    return "; ".join([*words, *(f"{r.name}->{r.best()}" for r in world.routers.values())])
+
+
+def cure(world: World) -> Duration:
+    """Extra time for an ExaBGP that hung or lost answers until just now, and for an agent that was told to stop."""
+    hung = bounds.EXABGP_CURE if any(k in _HANGS for k in world.kinds) else 0
+    return hung + (bounds.left(world.variant.timers) if Kind.STOP in world.kinds else 0)
+
+
+def of_chance(world: World) -> list[Fault]:
+    """Active faults that throw dice for ever."""
+    return [f for f in world.active if f.kind in CHANCE]
+
+
+def in_core(world: World, core: tuple[int, str]) -> list[Fault]:
+    """Active faults of one node, its links and one router, and all that throw dice."""
+    node, router = core
+    mine = [f for f in world.active if f.node == node or (f.place == router and not f.node and f.kind is not Kind.CUT)]
+    return mine + [f for f in of_chance(world) if f not in mine]
+
+
+def judge(world: World, core: tuple[int, str] | None) -> str:
+    """L2, L3, L4: let it come to rest, then watch. Returns what kind of ending it is."""
+    t = world.variant.timers
+    wait = bounds.core_settled(t, world.variant.hold) + bounds.PROCESSES_START + cure(world)
+    if world.variant.blind_after is not None:
+        wait += world.variant.blind_after
+    if world.nodes[1].settings.srgs[0].preempt is not None:
+        wait += bounds.preempted(t, world.nodes[1].settings.srgs[0].preempt.stable_for)
+    world.run(wait)
+    before = len(world.judge.transitions)
+    world.run(bounds.STEADY)
+    after = world.judge.transitions[before:]
+    for n in NODES:
+        if sum(1 for _, who, _ in after if who == n) > bounds.STEADY_CHANGES:
+            raise Violation(Law.L3, f"{after[:6]}; {describe(world)}", world.clock.now)
+    return _serves(world, core)
+
+
+def _serves(world: World, core: tuple[int, str] | None) -> str:
+    """L2 and L4 at the end, each known exception by its geometry."""
+    able = [n for n in NODES if _able(world, n)]
+    for name, router in world.routers.items():
+        near = [n for n in able if world.conditions.both_ways(n, name)]
+        best = router.best()
+        if near and (best is None or not world.conditions.both_ways(best, name)):
+            raise Violation(Law.L4, f"{name} -> {best}; {describe(world)}", world.clock.now)
+    active = [n for n in NODES if (m := machine(world, n)) is not None and m.state is SrgState.ACTIVE]
+    known = accepted(world, active, able)
+    if core is not None and core[0] in able and not active and not known:
+        raise Violation(Law.L2, f"nobody is ACTIVE; {describe(world)}", world.clock.now)
+    if core is None and able and not active and not known:
+        raise Violation(Law.L4, f"nobody is ACTIVE; {describe(world)}", world.clock.now)
+    if len(active) == 2 and talk(world):
+        raise Violation(Law.L3, f"two are ACTIVE although they could talk; {describe(world)}", world.clock.now)
+    if len(active) == 2 and not known:
+        raise Violation(Law.L3, f"two are ACTIVE and every router is honest; {describe(world)}", world.clock.now)
+    return known or f"{len(active)} ACTIVE"
+
+
+def talk(world: World) -> bool:
+    """Whether heartbeats can travel both ways on one path (the same one: an echo goes back where it came from)."""
+    paths = [p.name for p in world.nodes[1].settings.peers[0].paths]
+    return all(world.nodes[n].running for n in NODES) and any(
+        all(world.conditions.carries(p, n) for n in NODES) for p in paths
+    )
+
+
+def _able(world: World, node: int) -> bool:
+    n = world.nodes[node]
+    if not n.running or n.agent is None:
+        return False
+    e = n.agent.engine
+    return bool(e.speaker.reach()) and not e._ineligible(GROUP, n.local())
+
+
+def accepted(world: World, active: list[int], able: list[int]) -> str:
+    """The endings that no rule cures (protocol §9), recognised by what is broken; empty where it is none of them.
+
+    K1 crossed single links. K2 no heartbeat gets through, and besides a link, a router or an ExaBGP is not what it
+    should be, so that the probe cannot tell who is preferred. K3 the peer is gone or unheard and no reachable arbiter
+    answers the floating address to anybody who could take over: nobody becomes ACTIVE, traffic follows the only route.
+    """
+    c = world.conditions
+    links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in NODES}
+    if all(len(links[n]) == 1 for n in NODES) and links[1] != links[2]:
+        return "K1 crossed single links"
+    misled = any(f.kind in _MISLEADING for f in world.active)
+    if len(active) == 2 and not talk(world) and misled:
+        return "K2 unheard, and the probe is misled"
+    if not active and not talk(world) and able:
+        silent = [n for n in able if all(not _hears(world, n, r) for r in links[n])]
+        if len(silent) == len(able):
+            return "K3 no arbiter answers"
+    return ""
+
+
+def _hears(world: World, node: int, router: str) -> bool:
+    """Whether the router would answer a floating echo to this node."""
+    c = world.conditions
+    if router in c.acl:
+        return False
+    if router in c.lie:
+        return c.lie[router] == node
+    return router in c.ecmp or world.routers[router].best() == node
+
+
+__all__ = ["accepted", "cure", "describe", "in_core", "judge", "machine", "of_chance", "settled", "talk"]
