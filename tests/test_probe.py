@@ -88,13 +88,6 @@ def test_counts_restart_and_stand_still_after_an_announcement() -> None:
     assert bench.probe.times(Verdict.WIN) == 2
 
 
-def test_forget_makes_arbiters_unknown() -> None:
-    bench = Bench()
-    bench.tick(R1.own, R1.floating, times=3)
-    bench.probe.forget(bench.now)
-    assert bench.tick(R1.own, times=2) is Verdict.UNKNOWN
-
-
 # --- one echo stream ------------------------------------------------------------------------------------------
 
 

@@ -600,7 +600,7 @@ def test_silence() -> None:
     m = heir()
     assert rule(m, facts(SILENT_PEER, witness_alive=True)) is Rule.SILENCE
     assert (m.state, m.confirmed, m.level, m.term) == (SrgState.ACTIVE, False, Level.HIGH, 6)
-    assert m.forget_arbiters and not m.heir
+    assert not m.heir
 
 
 @pytest.mark.parametrize(

@@ -374,9 +374,6 @@ class Engine:
         facts = self._picture[machine.srg.id] = self.facts(machine.srg, now)
         out += machine.step(facts, now)
         probe = self.probes[machine.srg.id]
-        if machine.forget_arbiters:
-            machine.forget_arbiters = False
-            probe.forget(now)
         if (machine.level, machine.term) != before:
             probe.announced(now, self.settings.timers.settle)
 

@@ -24,15 +24,13 @@ class Probe:
         self.count = 0
         self.next = now + self.interval
         self._quiet_until = now
-        self._since = now
         self._answered: set[str] = set()
-        """Arbiters that answered a floating echo which was sent since the start or the last silent takeover."""
+        """Arbiters that have answered a floating echo since the start."""
 
     def sample(self, now: Instant, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> None:
         """Judge the samples that were just closed, if one is due."""
         for arbiter in self.arbiters:
-            sent = echoes[arbiter.floating].answered_sent
-            if sent is not None and sent >= self._since:
+            if echoes[arbiter.floating].result is EchoResult.ANSWERED:
                 self._answered.add(arbiter.name)
         if now < self.next:
             return
@@ -54,28 +52,13 @@ class Probe:
         self.count = 0
         self._quiet_until = now + settle
 
-    def forget(self, now: Instant) -> None:
-        """Arbiters become unknown again (silent takeover)."""
-        self._since = now
-        self._answered.clear()
-        self.count = 0
-
     def times(self, verdict: Verdict) -> int:
         """How many times in a row this verdict was given."""
         return self.count if self.verdict is verdict else 0
 
-    def lasted(self, verdict: Verdict, duration: Duration) -> bool:
-        """Whether this verdict was given in a row for at least this long."""
-        return self.times(verdict) * self.interval >= duration
-
     def known(self, arbiter: Arbiter, echoes: Mapping[EchoTarget, Echo]) -> bool:
-        """Own address answers now, and the floating one has answered since start or the last silent takeover."""
+        """Own address answers now, and the floating one has answered since the start."""
         return arbiter.name in self._answered and echoes[arbiter.own].closed is EchoResult.ANSWERED
-
-    def answered_since(self, when: Instant, echoes: Mapping[EchoTarget, Echo]) -> bool:
-        """Whether an arbiter answered a floating echo that was sent at ``when`` or later."""
-        sent = (echoes[a.floating].answered_sent for a in self.arbiters)
-        return any(s is not None and s >= when for s in sent)
 
     def _judge(self, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> Verdict:
         known = [a for a in self.arbiters if self.known(a, echoes)]

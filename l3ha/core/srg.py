@@ -83,8 +83,6 @@ class SrgMachine:
         self.since = self.rule_at = now
         self.move: Move | None = None
         self.verified = False
-        self.forget_arbiters = False
-        """Set by a silent takeover; the engine clears it when the probe has forgotten."""
         self.contact = False
         self._boot = now
         self._numbered = now
@@ -541,8 +539,9 @@ class SrgMachine:
         self._activate(
             self._next(facts), Rule.SILENCE, "the active node fell silent on every path while a router answers us", now
         )
+        # The arbiters stay known: the term fences the old claim, so a router that goes on preferring somebody else is
+        # telling the truth. (Forgetting them left a node that had lost ACTIVE for as long as no heartbeat passed.)
         self.confirmed = False
-        self.forget_arbiters = True
         return True
 
     def _blind(self, facts: Facts, now: Instant) -> bool:

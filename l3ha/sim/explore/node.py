@@ -246,9 +246,6 @@ class Stepper:
             m.request_move(None, "operator")
         before = (m.level, m.term)
         notes += m.step(facts, NOW)
-        if m.forget_arbiters:
-            m.forget_arbiters = False
-            probe.forget(NOW)
         if (m.level, m.term) != before:
             probe.announced(NOW, self.timers.settle)
         return self._save(n, m, probe, group, facts, reach), int(m.seen), _names(notes)
