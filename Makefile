@@ -68,6 +68,7 @@ cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'
 
 docs: $(VENV)/.stamp  ## rewrite what is generated from the code, and the golden files
+	$(BIN)/python -m l3ha.cli.reference > docs/cli.md
 	L3HA_REWRITE=1 $(BIN)/pytest -q -m "not lab" -k "golden or generated or transcript"
 
 lock: $(VENV)/.stamp  ## pin what pyproject.toml allows today
