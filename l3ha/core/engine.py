@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import l3ha
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
-from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings, Srg
+from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings
 from l3ha.base.time import MS, Duration, Instant
+from l3ha.core import picture
 from l3ha.core.echo import Echo, EchoResult
 from l3ha.core.events import (
     Answer,
@@ -44,16 +45,16 @@ from l3ha.core.events import (
     Tick,
     ToSpeaker,
 )
-from l3ha.core.facts import Facts, PeerFacts
+from l3ha.core.facts import Facts
 from l3ha.core.icl import MAX_GRACE, IclPeer
-from l3ha.core.monitor import Watch, failed_weight, failure_codes
-from l3ha.core.node import NodeFacts, NodeMachine
+from l3ha.core.monitor import Watch
+from l3ha.core.node import NodeMachine
 from l3ha.core.probe import Probe
 from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
 from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
-from l3ha.wire.heartbeat import Heartbeat, SrgFacts, routes_digest
+from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report
 
@@ -89,18 +90,19 @@ class Engine:
         self.probes = {s.id: Probe(s, now) for s in settings.srgs}
         self.echoes: dict[EchoTarget, Echo] = {}
         self.watches: dict[SrgId, list[Watch]] = {}
-        self._digests: dict[SrgId, bytes] = {}
-        self._picture: dict[SrgId, Facts] = {}
+        self.digests: dict[SrgId, bytes] = {}
+        self.picture: dict[SrgId, Facts] = {}
         """The facts that the last step decided on, per group."""
         self._equip(now)
         self._next_beat = now
-        self._said: Heartbeat | None = None
+        self._said: tuple[object, ...] | None = None
         self._open = False
         """False until the speaker has told what it advertises (or T_det is over): before that we say nothing, so that a
         restart cannot be heard as "not ACTIVE"."""
         self._misled: set[SrgId] = set()
         self._stop: Stop | None = None
         self._first = True
+        self._deadline: Instant | None = None
 
     # --- doors ------------------------------------------------------------------------------------------------
 
@@ -120,11 +122,19 @@ class Engine:
         self._last = now
         if self._take(event, now, out):
             self._run(now, out, judge=isinstance(event, Tick))
+            self._deadline = None
         return tuple(out)
 
     def next_deadline(self) -> Instant | None:
-        """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
-        now = self._last
+        """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever.
+
+        A step that decided nothing can only have moved deadlines away, so the one that was known is still early enough.
+        """
+        if self._deadline is None:
+            self._deadline = self._earliest(self._last)
+        return self._deadline
+
+    def _earliest(self, now: Instant) -> Instant:
         times: list[Instant | None] = [self._next_beat]
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
@@ -132,51 +142,10 @@ class Engine:
         times += [e.next for e in self.echoes.values()]
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
-        times += [m.deadline(self._picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self._picture]
+        times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
         if self._stop is not None:
             times.append(self._stop.deadline)
         return min(t for t in times if t is not None)
-
-    # --- facts that machines and status share -----------------------------------------------------------------
-
-    def facts(self, srg: Srg, now: Instant) -> Facts:
-        """The world as one group may see it."""
-        probe = self.probes[srg.id]
-        reach = self.speaker.reach()
-        term, at = self.speaker.acked(srg.id)
-        able = [a for a in srg.arbiters if self.echoes[a.own].result is EchoResult.ANSWERED]
-        sent = [self.echoes[a.floating].answered_sent for a in able]
-        floating = [s for s in sent if s is not None]
-        why = self._ineligible(srg.id, now)
-        peers = tuple(f for p in self.peers.values() if (f := self._peer_facts(p, srg, now)) is not None)
-        return Facts(
-            peers=peers,
-            lone=not self.peers,
-            peer_ever_heard=any(p.heard_ever for p in self.peers.values()),
-            reach=reach,
-            eligible=not why,
-            ready=self._ready(srg.id, now),
-            ineligible_why=why,
-            win=probe.times(Verdict.WIN),
-            part=probe.times(Verdict.PART),
-            lose=probe.times(Verdict.LOSE),
-            unknown=probe.times(Verdict.UNKNOWN),
-            probe_interval=probe.interval,
-            witness_alive=self._witness_alive(),
-            acked_term=term,
-            acked_at=at,
-            floating_sent=min(floating, default=None) if len(floating) == len(sent) else None,
-            floating_any=max(floating, default=None),
-        )
-
-    def failure_events(self, srg: SrgId, now: Instant) -> tuple[str, ...]:
-        """Codes of what makes a group ineligible, as Junos prints them."""
-        codes = list(failure_codes(self.watches[srg])) if self._overweight(srg) else []
-        if not self.speaker.usable(now):
-            codes.append("CP")
-        if not self.node.fit:
-            codes.append("NM")
-        return tuple(codes)
 
     # --- the event --------------------------------------------------------------------------------------------
 
@@ -202,16 +171,17 @@ class Engine:
         return Tick() if isinstance(event, Datagram | EchoAnswer) else event
 
     def _take(self, event: Event, now: Instant, out: list[Effect]) -> bool:
-        """False where the event was only counted: a flood of garbage must stay cheap."""
+        """False where nothing came of it that a decision depends on: it was garbage, or it repeats what is known.
+
+        What then begins to hold by time alone has its place in ``next_deadline``.
+        """
         match event:
             case Tick():
                 pass
             case Datagram():
                 return self._datagram(event, now, out)
             case EchoAnswer(target, data):
-                if target not in self.echoes or not self.echoes[target].receive(data, now):
-                    return False
-                self._tried(target, EchoResult.ANSWERED, now, out)
+                return self._answered(target, data, now, out)
             case EchoFailed(target, error):
                 if target in self.echoes:
                     self.echoes[target].failed(error)
@@ -236,6 +206,17 @@ class Engine:
                 self._reconfigure(settings, now, out)
         return True
 
+    def _answered(self, target: EchoTarget, data: bytes, now: Instant, out: list[Effect]) -> bool:
+        echo = self.echoes.get(target)
+        if echo is None:
+            return False
+        before, told = echo.result, len(out)
+        if not echo.receive(data, now):
+            return False
+        self._tried(target, EchoResult.ANSWERED, now, out)
+        verifying = any(m.state is SrgState.ACTIVE and not m.verified for m in self.srgs.values())
+        return before is not EchoResult.ANSWERED or len(out) > told or verifying
+
     def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> bool:
         mine = [p for p in self.peers.values() if d.path in p.paths]
         peer = next((p for p in mine if p.paths[d.path].path.remote == d.source), None)
@@ -251,7 +232,7 @@ class Engine:
             self._contact_changed()
         if eager:
             self._next_beat = now
-        return peer.took
+        return peer.news
 
     def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> None:
         line = wishline.decode(data)
@@ -277,7 +258,7 @@ class Engine:
             return Answer(r.request, False, f"no such SRG is configured: {r.srg}", ())
         if r.to is not None and r.to not in self.peers:
             return Answer(r.request, False, f"node {r.to} is not a peer of this node", ())
-        checks = machine.preconditions(self.facts(machine.srg, now), r.to, now)
+        checks = machine.preconditions(picture.facts(self, machine.srg, now), r.to, now)
         if not all(c.ok for c in checks):
             blocking = next(c for c in checks if not c.ok)
             return Answer(r.request, False, f"refused: {blocking.name}: {blocking.detail}", checks)
@@ -289,7 +270,7 @@ class Engine:
         checks: list[Check] = []
         if on and self.peers:
             for m in active:
-                found = m.preconditions(self.facts(m.srg, now), None, now)
+                found = m.preconditions(picture.facts(self, m.srg, now), None, now)
                 checks += [replace(c, name=f"SRG {m.srg.id}: {c.name}") for c in found]
         if not all(c.ok for c in checks):
             blocking = next(c for c in checks if not c.ok)
@@ -321,7 +302,7 @@ class Engine:
 
     def _run(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
         self._timers(now, out, judge=judge)
-        out += self.node.step(self._node_facts(), now)
+        out += self.node.step(picture.node_facts(self), now)
         self._keep_asking()
         for machine in self.srgs.values():
             self._group(machine, now, out)
@@ -371,7 +352,7 @@ class Engine:
         if not self._open:
             return
         before = (machine.level, machine.term)
-        facts = self._picture[machine.srg.id] = self.facts(machine.srg, now)
+        facts = self.picture[machine.srg.id] = picture.facts(self, machine.srg, now)
         out += machine.step(facts, now)
         probe = self.probes[machine.srg.id]
         if (machine.level, machine.term) != before:
@@ -429,141 +410,18 @@ class Engine:
         if not self._open:
             self._next_beat = max(self._next_beat, now + self.settings.timers.heartbeat)
             return
-        said = self._words(now)
-        if now < self._next_beat and self._said is not None and _decisive(said) == _decisive(self._said):
+        decisive = picture.decisive(self, now)
+        if now < self._next_beat and decisive == self._said:
             return
         interval = self.settings.timers.heartbeat
         due = self._next_beat + interval
         self._next_beat = due if now < due <= now + interval else now + interval
-        self._said = said
+        self._said = decisive
+        said = picture.words(self, now)
         for peer in self.peers.values():
             out += peer.beats(said, now)
 
     # --- parts ------------------------------------------------------------------------------------------------
-
-    def _words(self, now: Instant) -> Heartbeat:
-        groups = []
-        for m in self.srgs.values():
-            facts = self._picture[m.srg.id]
-            probe = self.probes[m.srg.id]
-            groups.append(
-                SrgFacts(
-                    id=m.srg.id,
-                    state=m.state,
-                    confirmed=m.confirmed,
-                    term=m.term,
-                    seen=m.seen,
-                    claim=m.claim,
-                    grant=m.grant.number if m.grant else None,
-                    grant_to=m.grant.to if m.grant else None,
-                    grant_left=max(0, m.grant.until - now) if m.grant else 0,
-                    eligible=facts.eligible,
-                    ready=facts.ready,
-                    verified=m.state is SrgState.ACTIVE and m.verified,
-                    wants=m.wants(facts, now),
-                    verdict=probe.verdict,
-                    winning=facts.win >= m.srg.up,
-                    priority=m.priority,
-                    routes_digest=self._digests[m.srg.id],
-                )
-            )
-        s = self.settings
-        return Heartbeat(
-            cluster=s.cluster,
-            node=s.id,
-            incarnation=self.incarnation,
-            path="",
-            sequence=0,
-            echo=0,
-            echo_age=0,
-            digest=s.digest,
-            sections=tuple(sorted(s.sections.items())),
-            software=l3ha.__version__,
-            state=self.node.state,
-            intent=self.intent,
-            grace=self.grace,
-            reach=tuple(sorted(self.speaker.reach())),
-            srgs=tuple(groups),
-        )
-
-    def _peer_facts(self, p: IclPeer, srg: Srg, now: Instant) -> PeerFacts | None:
-        beat = p.beat
-        theirs = next((g for g in beat.srgs if g.id == srg.id), None) if beat else None
-        if beat is None or theirs is None:
-            return None
-        return PeerFacts(
-            id=p.peer.id,
-            name=p.peer.name,
-            contact=p.contact,
-            contact_since=p.contact_since if p.contact_since is not None else now,
-            heard=p.heard(now),
-            age=p.age(now),
-            reach=frozenset(beat.reach),
-            state=theirs.state,
-            confirmed=theirs.confirmed,
-            term=theirs.term,
-            seen=theirs.seen,
-            claim=theirs.claim,
-            grant=theirs.grant if theirs.grant_to == self.settings.id else None,
-            grant_left=theirs.grant_left,
-            eligible=theirs.eligible,
-            ready=theirs.ready,
-            verified=theirs.verified,
-            wants=theirs.wants,
-            winning=theirs.winning,
-            priority=theirs.priority,
-            same_routes=theirs.routes_digest == self._digests[srg.id],
-            informed=theirs.verdict is not Verdict.UNKNOWN,
-        )
-
-    def _node_facts(self) -> NodeFacts:
-        return NodeFacts(
-            speaker=self.speaker.connected,
-            sessions_up=self.speaker.all_up(),
-            contact=any(p.contact for p in self.peers.values()),
-            reach=bool(self.speaker.reach()),
-            failed_weight=failed_weight(self.watches[SrgId(0)]),
-            occupied=any(m.state is SrgState.ACTIVE or m.draining for m in self.srgs.values()),
-            judged=all(w.up is not None for w in self.watches[SrgId(0)]),
-            alone=not self.peers,
-        )
-
-    def _ineligible(self, srg: SrgId, now: Instant) -> str:
-        """Why a group must not run here; empty where it may."""
-        if self.intent is Intent.LEAVING:
-            return "the agent is leaving"
-        if not self.node.fit:
-            return f"the node is {self.node.state}"
-        if not self.speaker.usable(now):
-            return "the speaker is gone"
-        if self._overweight(srg):
-            failed = [w.monitor.name for w in self.watches[srg] if w.up is False]
-            return f"monitors failed: {', '.join(failed)}"
-        return ""
-
-    def _overweight(self, srg: SrgId) -> bool:
-        if srg == 0:
-            return bool(self.node.failed)
-        return failed_weight(self.watches[srg]) >= self.srgs[srg].srg.threshold and bool(self.watches[srg])
-
-    def _ready(self, srg: SrgId, now: Instant) -> bool:
-        """Whether the group could run here at once."""
-        sampled = all(w.up is not None for w in self.watches[srg])
-        return not self._ineligible(srg, now) and sampled and self.speaker.synced() and bool(self.speaker.reach())
-
-    def _witness_alive(self) -> bool:
-        """A witness path of the last contact runs through a router whose own-address probe answers now."""
-        witnesses: set[str] = set()
-        for p in self.peers.values():
-            witnesses |= p.witnesses
-        return any(
-            n.router in witnesses
-            and e.target.destination == n.address
-            and e.target.source == n.local_address
-            and e.result is EchoResult.ANSWERED
-            for n in self.settings.neighbors
-            for e in self.echoes.values()
-        )
 
     def _contact_changed(self) -> None:
         for probe in self.probes.values():
@@ -593,8 +451,8 @@ class Engine:
 
     def _equip(self, now: Instant) -> None:
         """Echoes and monitors for the present settings; what exists already keeps its history."""
-        self._digests = {s.id: routes_digest(s.routes, s.floating) for s in self.settings.srgs}
-        self._picture = {}
+        self.digests = {s.id: routes_digest(s.routes, s.floating) for s in self.settings.srgs}
+        self.picture = {}
         wanted: dict[EchoTarget, None] = {}
         groups: list[tuple[SrgId, tuple[Monitor, ...]]] = [(SrgId(0), self.settings.node_group.monitors)]
         for srg in self.settings.srgs:
@@ -633,12 +491,6 @@ class Engine:
             del self.srgs[gone], self.probes[gone]
         self._equip(now)
         out.append(Note(NoteKind.CONFIG, "the configuration was read again"))
-
-
-def _decisive(beat: Heartbeat) -> object:
-    """What a peer decides on: a change of it is said at once (protocol §3)."""
-    groups = tuple(replace(g, grant_left=0, verdict=Verdict.UNKNOWN) for g in beat.srgs)
-    return (beat.state, beat.intent, beat.reach, groups)
 
 
 def _watch(known: Watch | None, monitor: Monitor, now: Instant) -> Watch:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Path, Peer, Settings
@@ -19,7 +19,7 @@ from l3ha.base.time import SECOND, Duration, Instant
 from l3ha.core.events import Datagram, Note, NoteKind, Send
 from l3ha.core.session import Handshake, Opened, Session
 from l3ha.wire.codec import decode, encode
-from l3ha.wire.heartbeat import Heartbeat
+from l3ha.wire.heartbeat import Heartbeat, Hop
 from l3ha.wire.seal import Drop, Dropped
 
 MAX_GRACE: Duration = 5 * SECOND
@@ -65,8 +65,9 @@ class IclPeer:
         self.contact_since: Instant | None = None
         self.lost_at: Instant | None = None
         self.heard_ever = False
-        self.took = False
-        """Whether the last datagram changed anything but a counter."""
+        self.news = False
+        """Whether the last datagram said or proved anything that a decision may depend on. Most only repeat what is
+        known, which costs a small part of a decision."""
         self.witnesses: frozenset[str] = frozenset()
         """Routers of the witness paths that were up at the end of the last contact."""
         self._sequence = 0
@@ -106,22 +107,25 @@ class IclPeer:
 
     def receive(self, d: Datagram, now: Instant) -> tuple[list[Send], list[Note], bool]:
         """One datagram: answers to send (handshake), what to tell, and whether the peer waits for our words now."""
-        self.took = True
+        self.news = False
         path = self.paths[d.path]
         if path.path.one_hop and d.ttl is not None and d.ttl != 255:
-            self.took = False
             self.drop(Drop.WRONG_TTL)
             return [], [], False
         match self.session.receive(d.data, now):
             case Dropped():
-                self.took = False  # the session has counted it
+                pass  # the session has counted it
             case Handshake(replies, established):
+                self.news = True
                 return [s for reply in replies for s in self._everywhere(reply)], [], established
             case Opened(plaintext, ordinal):
                 path.received += 1
                 if plaintext:
                     had = self.contact
-                    return [], self._read(path, plaintext, ordinal, now), self.contact and not had
+                    notes = self._read(path, plaintext, ordinal, now)
+                    self.news = self.news or bool(notes)
+                    return [], notes, self.contact and not had
+                self.news = True
                 return [], [], True
         return [], [], False
 
@@ -137,8 +141,8 @@ class IclPeer:
         for name, path in self.paths.items():
             self._sequence += 1
             age = 0 if path.heard is None else now - path.heard
-            beat = replace(template, path=name, sequence=self._sequence, echo=path.newest, echo_age=age)
-            data = self.session.seal(encode(beat), now)
+            hop = Hop(name, self._sequence, path.newest, age)
+            data = self.session.seal(encode(template, hop), now)
             if data is None:
                 break
             path.times[self._sequence] = now
@@ -209,6 +213,7 @@ class IclPeer:
             self.drop(reason)
             return []
         notes = self._incarnation(beat, ordinal)
+        self.news = not self.heard(now)
         path.newest = beat.sequence
         path.heard = self._heard_at = now
         self.heard_ever = True
@@ -221,6 +226,7 @@ class IclPeer:
             path.until = now + patience
             notes += self._path_up(path, now)
         if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
+            self.news = self.news or self.beat is None or _decisive(beat) != _decisive(self.beat)
             self.beat = beat
             self._echoed_at = sent if sent is not None else NEVER
             notes += self._compare()
@@ -291,3 +297,8 @@ class IclPeer:
 
     def _everywhere(self, data: bytes) -> list[Send]:
         return [Send(name, p.path.remote, data) for name, p in self.paths.items()]
+
+
+def _decisive(beat: Heartbeat) -> tuple[object, ...]:
+    """What a receiver decides on. A promise counts down in it, so every word of one that lives is news."""
+    return (beat.incarnation, beat.state, beat.intent, beat.grace, beat.reach, beat.srgs)

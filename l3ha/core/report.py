@@ -6,7 +6,7 @@ import l3ha
 from l3ha.base.names import Level, SrgId
 from l3ha.base.settings import Arbiter
 from l3ha.base.time import Duration, Instant
-from l3ha.core import preference
+from l3ha.core import picture, preference
 from l3ha.core.echo import Echo
 from l3ha.core.engine import Engine
 from l3ha.core.icl import IclPeer, PathState
@@ -49,7 +49,7 @@ def _node(e: Engine, now: Instant) -> NodeStatus:
         state=e.node.state,
         rule=e.node.rule,
         since=now - e.node.since,
-        failure_events=e.failure_events(SrgId(0), now),
+        failure_events=picture.failure_events(e, SrgId(0), now),
         maintenance=e.node.maintenance,
         software=l3ha.__version__,
         digest=e.settings.digest.hex(),
@@ -102,7 +102,7 @@ def _path(s: PathState, now: Instant) -> PathStatus:
 
 
 def _srg(e: Engine, m: SrgMachine, now: Instant) -> SrgStatus:
-    facts = e.facts(m.srg, now)
+    facts = picture.facts(e, m.srg, now)
     return SrgStatus(
         id=m.srg.id,
         description=m.srg.description,
@@ -123,7 +123,7 @@ def _srg(e: Engine, m: SrgMachine, now: Instant) -> SrgStatus:
         eligible=facts.eligible,
         ready=facts.ready,
         verified=m.verified,
-        failure_events=e.failure_events(m.srg.id, now),
+        failure_events=picture.failure_events(e, m.srg.id, now),
         weight_failed=failed_weight(e.watches[m.srg.id]),
         threshold=m.srg.threshold,
         floating=m.srg.floating,

@@ -39,6 +39,8 @@ class Conditions:
         self._hole = {(f.node, f.place, w) for f in of[Kind.BLACKHOLE] for w in ((1, 2) if not f.value else (f.value,))}
         self._cut = {(f.place, n) for f in of[Kind.CUT] for n in (NODES if not f.value else (f.value,))}
         self._filter = {n for f in of[Kind.FILTER] for n in (NODES if not f.value else (f.value,))}
+        self._passes = {(n, r, w): self._passable(n, r, w) for n in NODES for r in ROUTERS for w in (True, False)}
+        self._carries = {(p, n): self._carriable(p, n) for n in NODES for p in ("icl", *ROUTERS)}
         self._noise = {f.place: NOISES[f.value] for f in of[Kind.NOISE]}
 
     def carrier(self, node: int, router: str) -> bool:
@@ -47,6 +49,9 @@ class Conditions:
 
     def passes(self, node: int, router: str, *, outward: bool) -> bool:
         """Whether a packet gets over the link between node and router, in one direction."""
+        return self._passes[node, router, outward]
+
+    def _passable(self, node: int, router: str, outward: bool) -> bool:
         return (
             self.powered[node]
             and self.router[router]
@@ -60,6 +65,9 @@ class Conditions:
 
     def carries(self, path: str, source: int) -> bool:
         """Whether words of ``source`` get through a path at all."""
+        return self._carries[path, source]
+
+    def _carriable(self, path: str, source: int) -> bool:
         other = 3 - source
         if (path, source) in self._cut or source in self._filter or not (self.powered[source] and self.powered[other]):
             return False

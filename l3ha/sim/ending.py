@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from l3ha.base.names import SrgState
 from l3ha.base.time import Duration
+from l3ha.core import picture
 from l3ha.core.srg import SrgMachine
 from l3ha.sim import bounds
 from l3ha.sim.bounds import Law
@@ -136,7 +137,7 @@ def _able(world: World, node: int) -> bool:
     if not n.running or n.agent is None:
         return False
     e = n.agent.engine
-    return bool(e.speaker.reach()) and not e._ineligible(GROUP, n.local())
+    return bool(e.speaker.reach()) and not picture.ineligible(e, GROUP, n.local())
 
 
 def accepted(world: World, active: list[int], able: list[int]) -> str:

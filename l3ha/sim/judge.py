@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from l3ha.base.names import LeaseEnd, Level, SrgState
-from l3ha.base.time import Instant
+from l3ha.base.time import Duration, Instant
 from l3ha.core.engine import Engine
 from l3ha.core.events import Datagram, DiscardBacklog, Effect, Event, Note, NoteKind
 from l3ha.core.facts import Rule
@@ -106,7 +106,9 @@ class Judge:
         self._limits: dict[str, tuple[Law, Instant]] = {}
         self._cured: dict[tuple[int, str], Instant] = {}
         """When the effects of what disturbed a session must be over."""
-        self._signature: object = None
+        self._rough: dict[tuple[int, str], Duration] = {}
+        """Sessions that are disturbed now, and what their cure will take."""
+        self._signature: dict[int, tuple[object, ...]] = {}
 
     # --- every step -----------------------------------------------------------------------------------------------
 
@@ -146,10 +148,11 @@ class Judge:
             self._changed(node, m, b, effects, local)
         if m.grant is not None:
             self._promises.add((m.grant.to, m.grant.number))
-        self._wished(node, engine, m)
-        signature = (node, m.state, m.confirmed, m.level, engine.speaker.number, any_contact(engine))
-        if signature != self._signature:
-            self._signature = signature
+        link = engine.speaker
+        signature = (engine, m.state, m.confirmed, m.level, link.number, link.connected, any_contact(engine))
+        if signature != self._signature.get(node):
+            self._signature[node] = signature
+            self._wished(node, engine, m)
             self.review()
 
     def _paused(self, node: int, effects: tuple[Effect, ...]) -> None:
@@ -286,7 +289,9 @@ class Judge:
         if not session.up or self.scene.conditions.touched(node, router):
             rough = bool(self.scene.conditions.temper[node])
             cure = bounds.EXABGP_CURE if rough else bounds.SESSION_CURE
-            self._cured[where] = max(self._cured.get(where, 0), now + cure)
+            self._rough[where] = max(self._rough.get(where, 0), cure)
+        elif where in self._rough:
+            self._cured[where] = max(self._cured.get(where, 0), now + self._rough.pop(where))
         n = self.scene.nodes[node]
         self._follows(node, router)
         dead = n.agent is None or not n.agent.alive

@@ -104,6 +104,7 @@ class BgpSession:
         self._last = self._clock.now
         self._partner = exabgp
         exabgp.session(self.router.name, True)
+        world.routed(self.router)
 
     def _deliver(self, world: Surroundings, epoch: int) -> None:
         if epoch != self._epoch or not self._wire or self._wire[0][0] > self._clock.now:

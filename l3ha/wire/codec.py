@@ -22,14 +22,15 @@ the meaning of an old field gets a new version, which an older node names instea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
 
 from l3ha.base.limits import MAX_NAME, MAX_NODE_ID, MAX_SRGS
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import US, Duration
-from l3ha.wire.heartbeat import Heartbeat, SrgFacts
+from l3ha.wire.heartbeat import Heartbeat, Hop, SrgFacts
 from l3ha.wire.seal import MAX_PLAINTEXT, Drop, Dropped
 
 VERSION = 1
@@ -53,6 +54,10 @@ VERDICTS = (Verdict.WIN, Verdict.PART, Verdict.LOSE, Verdict.UNKNOWN)
 INTENTS = (Intent.RUNNING, Intent.RESTARTING, Intent.LEAVING)
 """Numbers on the wire are places in these tuples: append only."""
 
+REPEATED = 256
+"""Parts of each kind that are remembered, packed or read: a heartbeat goes out on every path ten times a second and
+says the same for days, apart from its numbers."""
+
 _T = TypeVar("_T")
 
 
@@ -63,40 +68,66 @@ class _Bad(ValueError):
 # --- encode -----------------------------------------------------------------------------------------------------------
 
 
-def encode(beat: Heartbeat) -> bytes:
-    """The heartbeat as bytes, at most ``MAX_PLAINTEXT``.
+def encode(beat: Heartbeat, hop: Hop | None = None) -> bytes:
+    """The heartbeat as bytes, at most ``MAX_PLAINTEXT``; ``hop`` stands for its own path, sequence and echo if given.
 
     Where very long names would make it longer, the sections are left out: they only say *what* differs, and the digest
     still says *that* something does. ``ValueError`` for values that the format has no room for; those are our own.
     """
-    full = _encode(beat, beat.sections)
-    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, ()))
+    hop = hop or beat.hop
+    full = _encode(beat, hop, beat.sections)
+    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, hop, ()))
 
 
-def _encode(beat: Heartbeat, sections: Sequence[tuple[str, bytes]]) -> bytes:
+def _encode(beat: Heartbeat, hop: Hop, sections: tuple[tuple[str, bytes], ...]) -> bytes:
     node = _NODE.pack(
         _within(beat.node, 1, MAX_NODE_ID, "node"),
         _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
-        _within(beat.sequence, 0, 2**64 - 1, "sequence"),
-        _within(beat.echo, 0, 2**64 - 1, "echo"),
-        _us(beat.echo_age),
+        _within(hop.sequence, 0, 2**64 - 1, "sequence"),
+        _within(hop.echo, 0, 2**64 - 1, "echo"),
+        _us(hop.echo_age),
         NODE_STATES.index(beat.state),
         INTENTS.index(beat.intent),
         _us(beat.grace),
         _sized(beat.digest, 8),
     )
-    fields = [
-        (NODE, node),
-        (CLUSTER, _text(beat.cluster, 1, MAX_NAME)),
-        (PATH, _text(beat.path, 1, MAX_NAME)),
-        (SOFTWARE, _text(beat.software[:MAX_NAME], 0, MAX_NAME)),
-        (REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in beat.reach)),
-        (GROUPS, b"".join(_short(_encode_group(g)) for g in beat.srgs)),
-    ]
-    if sections:
-        named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
-        fields.append((SECTIONS, b"".join(named)))
-    return bytes((VERSION,)) + b"".join(_FIELD.pack(tag, len(value)) + value for tag, value in fields)
+    return b"".join(
+        (
+            bytes((VERSION,)),
+            _field(NODE, node),
+            _text_field(CLUSTER, beat.cluster, 1),
+            _text_field(PATH, hop.path, 1),
+            _text_field(SOFTWARE, beat.software[:MAX_NAME], 0),
+            _reach_field(beat.reach),
+            _groups_field(beat.srgs),
+            _sections_field(sections),
+        )
+    )
+
+
+def _field(tag: int, value: bytes) -> bytes:
+    return _FIELD.pack(tag, len(value)) + value
+
+
+@lru_cache(REPEATED)
+def _text_field(tag: int, value: str, low: int) -> bytes:
+    return _field(tag, _text(value, low, MAX_NAME))
+
+
+@lru_cache(REPEATED)
+def _reach_field(reach: tuple[str, ...]) -> bytes:
+    return _field(REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in reach))
+
+
+@lru_cache(REPEATED)
+def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
+    return _field(GROUPS, b"".join(_short(_encode_group(g)) for g in groups))
+
+
+@lru_cache(REPEATED)
+def _sections_field(sections: tuple[tuple[str, bytes], ...]) -> bytes:
+    named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
+    return _field(SECTIONS, b"".join(named)) if sections else b""
 
 
 def _encode_group(g: SrgFacts) -> bytes:
@@ -195,7 +226,7 @@ def _decode(data: bytes) -> Heartbeat:
         state=_pick(NODE_STATES, state, "node state"),
         intent=_pick(INTENTS, intent, "intent"),
         grace=grace * US,
-        reach=_unique([_name(name) for name in _shorts(fields[REACH])], "router"),
+        reach=_decode_reach(fields[REACH]),
         srgs=_decode_groups(fields[GROUPS]),
     )
 
@@ -225,12 +256,19 @@ def _shorts(data: bytes, extra: int = 0) -> Iterator[bytes]:
         at += size
 
 
+@lru_cache(REPEATED)
+def _decode_reach(data: bytes) -> tuple[str, ...]:
+    return _unique([_name(name) for name in _shorts(data)], "router")
+
+
+@lru_cache(REPEATED)
 def _decode_sections(data: bytes) -> tuple[tuple[str, bytes], ...]:
     sections = [(_name(item[:-4], 1, MAX_SECTION_NAME), item[-4:]) for item in _shorts(data, 4)]
     _unique([name for name, _ in sections], "section")
     return tuple(sections)
 
 
+@lru_cache(REPEATED)
 def _decode_groups(data: bytes) -> tuple[SrgFacts, ...]:
     groups = tuple(_decode_group(item) for item in _shorts(data))
     _unique([g.id for g in groups], "group")
@@ -295,6 +333,7 @@ def _pick(values: tuple[_T, ...], number: int, what: str) -> _T:
     return values[number]
 
 
+@lru_cache(REPEATED)
 def _name(data: bytes, low: int = 1, high: int = MAX_NAME) -> str:
     text = data.decode("latin-1")
     _text(text, low, high)

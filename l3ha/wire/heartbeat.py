@@ -41,13 +41,9 @@ class SrgFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """Everything a node says at once. Sent on every path; ``path`` and the echo differ per path."""
+class Hop:
+    """What differs from path to path in the words that a node says at one instant."""
 
-    cluster: str
-    node: NodeId
-    incarnation: int
-    """64-bit random per start of the process."""
     path: str
     sequence: int
     """Of this datagram; grows by at least one per datagram over all paths."""
@@ -55,6 +51,20 @@ class Heartbeat:
     """Newest sequence heard from the receiver on this path, 0 where none."""
     echo_age: Duration
     """How long ago that was heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Everything a node says at once. Sent on every path; what ``Hop`` names differs per path."""
+
+    cluster: str
+    node: NodeId
+    incarnation: int
+    """64-bit random per start of the process."""
+    path: str
+    sequence: int
+    echo: int
+    echo_age: Duration
     digest: bytes
     """8 bytes."""
     sections: tuple[tuple[str, bytes], ...]
@@ -64,6 +74,11 @@ class Heartbeat:
     grace: Duration
     reach: tuple[str, ...]
     srgs: tuple[SrgFacts, ...]
+
+    @property
+    def hop(self) -> Hop:
+        """The part that belongs to the path."""
+        return Hop(self.path, self.sequence, self.echo, self.echo_age)
 
 
 def routes_digest(routes: Iterable[str], floating: Iterable[str]) -> bytes:
