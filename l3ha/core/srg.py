@@ -332,8 +332,10 @@ class SrgMachine:
     # --- the table --------------------------------------------------------------------------------------------
 
     def _one(self, facts: Facts, now: Instant) -> bool:
-        rules = ANY + (CONTACT if facts.contact else ALONE)
-        return any(rule(self, facts, now) for _, rule in rules)
+        for _, rule in ANY + (CONTACT if facts.contact else ALONE):  # noqa: SIM110 - once per step and group
+            if rule(self, facts, now):
+                return True
+        return False
 
     def _failed(self, facts: Facts, now: Instant) -> bool:
         if facts.eligible or self.state is SrgState.INELIGIBLE:

@@ -44,13 +44,13 @@ EXABGP_CURE: Duration = 14 * SECOND
 SESSION_CURE: Duration = 1 * SECOND
 """After a session came up, a helper was replaced, or TCP had to send again."""
 
-QUIET: Duration = 6 * SECOND
+QUIET: Duration = 4 * SECOND
 """How long "then no change" is watched."""
 
 STEADY_CHANGES = 3
 """Transitions per node that may still come in ``STEADY`` after everything has had time to settle; more is a cycle."""
 
-STEADY: Duration = 20 * SECOND
+STEADY: Duration = 10 * SECOND
 
 
 def both_confirmed(t: Timers) -> Duration:
@@ -91,6 +91,11 @@ def left(t: Timers) -> Duration:
 def core_settled(t: Timers, hold: Duration) -> Duration:
     """L2: L1 + BGP hold."""
     return settled(t) + hold
+
+
+def at_rest(t: Timers, outside: Duration) -> Duration:
+    """The longest silence after which something may still happen by itself; ``outside``: timers that are not ours."""
+    return max(t.boot, t.recover + t.elect, t.lease + MAX_GRACE, outside) + 2 * t.settle + t.detection
 
 
 MAX_ELEMENTS = 6_000

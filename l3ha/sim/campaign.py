@@ -13,9 +13,6 @@ from l3ha.sim.case import PLANNED, Case, Ending, case
 from l3ha.sim.judge import Violation
 from l3ha.sim.world import World
 
-STEP: Duration = SECOND // 10
-"""How often "has it settled?" is asked."""
-
 Stage = Callable[[World], None]
 """Something done to a world before it runs: a test plants a bug here."""
 
@@ -59,9 +56,8 @@ def run(c: Case, *, trace: bool = False, stage: Stage | None = None) -> Outcome:
 def _play(c: Case, world: World) -> str:
     world.boot()
     if not c.early:
-        _settle(world, Law.L1, "after power-on")
+        _settle(world, Law.L1, "after power-on", quiet=SECOND)
         world.judge.calm = all(f.kind in PLANNED for f in c.faults)
-        world.run(SECOND)
     world.say(0, "=== faults")
     world.schedule(c.faults)
     world.run(c.phase)
@@ -81,21 +77,21 @@ def _play(c: Case, world: World) -> str:
     return ending.judge(world, core)
 
 
-def _settle(world: World, law: Law, when: str) -> None:
-    """L1: within its bound one ACTIVE and one BACKUP, and then no change."""
+def _settle(world: World, law: Law, when: str, quiet: Duration = bounds.QUIET) -> None:
+    """L1: within its bound one ACTIVE and one BACKUP, and then no change for as long as ``quiet``."""
     t, began = world.variant.timers, world.clock.now
     limit = began + bounds.settled(t) + bounds.PROCESSES_START + ending.cure(world)
     while not ending.settled(world):
         if world.clock.now >= limit:
             raise Violation(law, f"{when}: {ending.describe(world)}", world.clock.now)
-        world.run(STEP)
+        world.run(ending.STEP)
     rule = world.nodes[1].settings.srgs[0].preempt
     if rule is not None:
         world.until(limit + bounds.preempted(t, rule.stable_for))
         if not ending.settled(world):
             raise Violation(law, f"{when}: {ending.describe(world)}", world.clock.now)
     before = len(world.judge.transitions)
-    world.run(bounds.QUIET)
+    world.run(quiet)
     after = world.judge.transitions[before:]
     if after or not ending.settled(world):
         raise Violation(law, f"{when}: settled, and then {after[:4]}, {ending.describe(world)}", world.clock.now)

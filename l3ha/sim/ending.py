@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from l3ha.base.names import SrgState
-from l3ha.base.time import Duration
+from l3ha.base.time import SECOND, Duration
 from l3ha.core import picture
 from l3ha.core.srg import SrgMachine
 from l3ha.sim import bounds
@@ -12,6 +12,9 @@ from l3ha.sim.faults import CHANCE, Fault, Kind
 from l3ha.sim.judge import Violation, any_contact
 from l3ha.sim.setting import GROUP, NODES, ROUTERS
 from l3ha.sim.world import World
+
+STEP: Duration = SECOND // 10
+"""How often the world is looked at while it comes to rest."""
 
 _HANGS = frozenset({Kind.EXABGP_ERRORS, Kind.EXABGP_HANG, Kind.EXABGP_MUTE, Kind.EXABGP_SLOW, Kind.FREEZE_NODE})
 
@@ -93,7 +96,7 @@ def judge(world: World, core: tuple[int, str] | None) -> str:
         wait += world.variant.blind_after
     if world.nodes[1].settings.srgs[0].preempt is not None:
         wait += bounds.preempted(t, world.nodes[1].settings.srgs[0].preempt.stable_for)
-    world.run(wait)
+    _rest(world, wait)
     before = len(world.judge.transitions)
     world.run(bounds.STEADY)
     after = world.judge.transitions[before:]
@@ -101,6 +104,19 @@ def judge(world: World, core: tuple[int, str] | None) -> str:
         if sum(1 for _, who, _ in after if who == n) > bounds.STEADY_CHANGES:
             raise Violation(Law.L3, f"{after[:6]}; {describe(world)}", world.clock.now)
     return _serves(world, core)
+
+
+def _rest(world: World, limit: Duration) -> None:
+    """Until nothing has changed for as long as any timer may run in silence; at most until ``limit`` is over."""
+    blind = world.variant.blind_after or 0
+    patience = bounds.at_rest(world.variant.timers, max(world.variant.hold, blind)) + cure(world)
+    end = quiet_since = world.clock.now
+    end += limit
+    while world.clock.now < min(end, quiet_since + patience):
+        known = len(world.judge.transitions)
+        world.run(min(STEP, end - world.clock.now))
+        if len(world.judge.transitions) > known:
+            quiet_since = world.clock.now
 
 
 def _serves(world: World, core: tuple[int, str] | None) -> str:

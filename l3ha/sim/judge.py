@@ -66,7 +66,7 @@ class Scene(Protocol):
         """By node and router."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Before:
     """A machine before a step."""
 
@@ -343,7 +343,10 @@ class Judge:
 
 def any_contact(engine: Engine) -> bool:
     """Whether an engine is in contact with its peer."""
-    return any(p.contact for p in engine.peers.values())
+    for peer in engine.peers.values():  # noqa: SIM110 - asked after every step, and a generator costs half of it
+        if peer.contact:
+            return True
+    return False
 
 
 def _facts(engine: Engine) -> tuple[object, ...]:

@@ -44,6 +44,7 @@ PREFERENCES = {
 class Variant:
     """What differs from run to run besides the faults."""
 
+    heartbeat: Duration = 100 * MS
     multiplier: int = 5
     boot: Duration = 10 * SECOND
     recover: Duration = 3 * SECOND
@@ -67,12 +68,12 @@ class Variant:
     def timers(self) -> Timers:
         """The protocol's clock: the defaults, apart from what this variant shortens."""
         return Timers(
-            heartbeat=100 * MS,
+            heartbeat=self.heartbeat,
             multiplier=self.multiplier,
             settle=1 * SECOND,
             elect=2 * SECOND,
             boot=self.boot,
-            noactive=200 * MS,
+            noactive=2 * self.heartbeat,
             recover=self.recover,
             drain=1 * SECOND,
             verify=2 * SECOND,
@@ -85,11 +86,12 @@ def variant(seed: int) -> Variant:
     """The stage of a seed. Short T_boot and T_recover make a run cheap and races likelier."""
     rng = generator(f"{seed}/variant")
     return Variant(
+        heartbeat=rng.choice((100, 200)) * MS,
         multiplier=rng.choice((3, 5, 5)),
-        boot=rng.choice((3, 3, 5, 10)) * SECOND,
+        boot=rng.choice((2, 2, 3, 5)) * SECOND,
         recover=rng.choice((1, 1, 3)) * SECOND,
-        probe=rng.choice((100, 100, 200)) * MS,
-        hold=rng.choice((3, 6, 9)) * SECOND,
+        probe=rng.choice((100, 200, 200)) * MS,
+        hold=rng.choice((3, 3, 6, 9)) * SECOND,
         priorities=rng.choice(((200, 100), (100, 200), (100, 100))),
         preempt=rng.random() < 0.2,
         witness=rng.random() < 0.85,

@@ -232,15 +232,15 @@ def _decode(data: bytes) -> Heartbeat:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 1
+    at, end, head = 1, len(data), _FIELD.size
     if not data:
         raise _Bad("empty")
-    while at < len(data):
-        if at + _FIELD.size > len(data):
+    while at < end:
+        if at + head > end:
             raise _Bad(f"cut off at {at}")
         tag, size = _FIELD.unpack_from(data, at)
-        at += _FIELD.size + size
-        if at > len(data):
+        at += head + size
+        if at > end:
             raise _Bad(f"field {tag} is cut off")
         yield tag, data[at - size : at]
 

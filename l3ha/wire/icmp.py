@@ -80,9 +80,10 @@ def decode(data: bytes, *, ipv6: bool) -> EchoReply | EchoDrop:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071); 0 over a message whose own checksum is right."""
-    padded = data + b"\x00" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
+    """The Internet checksum (RFC 1071); 0 over a message whose own checksum is right.
+
+    A sum of 16-bit words with the carry brought round is the whole number modulo 2**16 - 1, zero written as all ones.
+    """
+    number = int.from_bytes(data + b"\x00" * (len(data) % 2))
+    total = number % 0xFFFF or (0xFFFF if number else 0)
     return ~total & 0xFFFF
