@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import hashlib
 import itertools
 import json
 import os
@@ -562,8 +563,8 @@ def test_after_an_overflow_the_watch_is_opened_anew_and_misses_nothing(
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
-def remember(srg: int, term: int, seen: int) -> Memory:
-    return Memory(SrgId(srg), Term(term), Term(seen))
+def remember(srg: int, term: int, seen: int, *known: str) -> Memory:
+    return Memory(SrgId(srg), Term(term), Term(seen), frozenset(known))
 
 
 def test_terms_survive_and_are_merged(tmp_path: Path) -> None:
@@ -571,9 +572,9 @@ def test_terms_survive_and_are_merged(tmp_path: Path) -> None:
     assert store.load() == {}
     assert store.problem is None
     store.save([remember(1, 3, 4), remember(2, 0, 9)])
-    store.save([remember(1, 5, 5)])
+    store.save([remember(1, 5, 5, "r2", "2001:db8::1")])
     again = TermStore(tmp_path / "state")
-    assert again.load() == {1: remember(1, 5, 5), 2: remember(2, 0, 9)}
+    assert again.load() == {1: remember(1, 5, 5, "r2", "2001:db8::1"), 2: remember(2, 0, 9)}
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     assert [f.name for f in (tmp_path / "state").iterdir()] == [FILE_NAME]
     assert stat.S_IMODE((tmp_path / "state" / FILE_NAME).stat().st_mode) == 0o600
@@ -599,12 +600,26 @@ def test_any_file_is_either_read_or_put_aside(tmp_path: Path, content: bytes) ->
 
 
 def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
-    TermStore(tmp_path).save([remember(1, 41, 41)])
+    TermStore(tmp_path).save([remember(1, 41, 41, "r1")])
     file = tmp_path / FILE_NAME
-    file.write_text(file.read_text().replace("41, 41", "41, 14"))
+    good = file.read_text()
+    for old, new, text in (
+        ("41, 41", "41, 14", "the check sum is wrong"),
+        ('"r1"', '"r2"', "the check sum of the known arbiters is wrong"),
+        ('"r1"', "7", "the known arbiters are malformed"),
+    ):
+        file.write_text(good.replace(old, new))
+        store = TermStore(tmp_path)
+        assert store.load() == {}
+        assert text in str(store.problem)
+
+
+def test_a_file_of_an_earlier_version_knows_no_arbiter(tmp_path: Path) -> None:
+    check = hashlib.blake2s(b"[[1, 5, 6]]", digest_size=8).hexdigest()
+    (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, "groups": [[1, 5, 6]], "check": check}))
     store = TermStore(tmp_path)
-    assert store.load() == {}
-    assert "check sum" in str(store.problem)
+    assert store.load() == {1: remember(1, 5, 6)}
+    assert store.problem is None
 
 
 def test_planted_links_are_not_followed(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ def test_transcript_all_heartbeats_filtered() -> None:
     golden("all-filtered", world)
 
 
+def test_transcript_resumed_while_outranked() -> None:
+    """The agent that resumes remembers its arbiters, so it learns that routers follow the peer: nobody else tells."""
+    world = steady()
+    world.cut.update({"icl", "r1", "r2"})
+    world.kill_agent(1)
+    world.until(lambda: world.best() == (2, 2), SECOND)
+    world.boot(1)
+    world.until(lambda: world.states() == ("BACKUP", "ACTIVE"), 5 * SECOND)
+    assert world.rules(1)[-1] == "outranked" and "resume" in world.rules(1)
+    quiet(world)
+    golden("resumed-while-outranked", world)
+
+
 def test_transcript_both_active() -> None:
     """Two actives that meet: the confirmed one wins and announces again; the other covers it, then yields."""
     world = steady()

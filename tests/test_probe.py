@@ -76,6 +76,13 @@ def test_an_arbiter_that_does_not_answer_us_does_not_judge_us() -> None:
     assert bench.tick(times=2) is Verdict.UNKNOWN
 
 
+def test_a_process_that_resumes_recalls_whom_it_knew() -> None:
+    bench = Bench()
+    bench.probe.recall(frozenset({R1.name, "no arbiter any more"}))
+    assert bench.probe.answered == {R1.name}
+    assert bench.tick(R1.own, R2.own, times=3) is Verdict.LOSE, "r1's silence says something"
+
+
 def test_counts_restart_and_stand_still_after_an_announcement() -> None:
     bench = Bench()
     bench.tick(R1.own, R1.floating, times=4)

@@ -250,6 +250,8 @@ class Engine:
             machine.learn(Term(a.term))
             if not self._open and machine.state is SrgState.HOLD:
                 out += machine.resume(Term(a.term), tuple(self.peers), now)
+                if machine.srg.id in self._saved:
+                    self.probes[machine.srg.id].recall(self._saved[machine.srg.id].known)
         self._open = True
 
     def _failover(self, r: RequestFailover, now: Instant) -> Answer:
@@ -389,7 +391,10 @@ class Engine:
                 machine.request_move(None, "the agent is stopped" if stopping else "maintenance")
 
     def _remember(self, out: list[Effect]) -> None:
-        changed = tuple(m.memory for m in self.srgs.values() if self._must_save(m.memory))
+        if not self._open:
+            return  # nothing is decided yet, and what is on disk may still be wanted by rule resume
+        memories = (m.memory(self.probes[m.srg.id].answered) for m in self.srgs.values())
+        changed = tuple(m for m in memories if self._must_save(m))
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}
             out.append(Remember(changed))

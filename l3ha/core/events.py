@@ -161,6 +161,8 @@ class Memory:
     """Of the last own activity."""
     seen: Term
     """Highest known from anywhere."""
+    known: frozenset[str] = frozenset()
+    """Arbiters that have answered the floating address: a process that resumes must not doubt their silence."""
 
 
 @dataclass(frozen=True, slots=True)

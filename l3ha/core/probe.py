@@ -24,14 +24,19 @@ class Probe:
         self.count = 0
         self.next = now + self.interval
         self._quiet_until = now
-        self._answered: set[str] = set()
-        """Arbiters that have answered a floating echo since the start."""
+        self.answered: frozenset[str] = frozenset()
+        """Arbiters that have answered a floating echo since the start; kept on disk for the process that resumes."""
+
+    def recall(self, answered: frozenset[str]) -> None:
+        """What the earlier process knew, at rule *resume*. Without it a node that resumes while no heartbeat passes
+        never learns that the routers prefer its peer."""
+        self.answered |= answered & {a.name for a in self.arbiters}
 
     def sample(self, now: Instant, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> None:
         """Judge the samples that were just closed, if one is due."""
         for arbiter in self.arbiters:
-            if echoes[arbiter.floating].result is EchoResult.ANSWERED:
-                self._answered.add(arbiter.name)
+            if arbiter.name not in self.answered and echoes[arbiter.floating].result is EchoResult.ANSWERED:
+                self.answered |= {arbiter.name}
         if now < self.next:
             return
         self.next = max(self.next + self.interval, now + self.interval // 2)
@@ -58,7 +63,7 @@ class Probe:
 
     def known(self, arbiter: Arbiter, echoes: Mapping[EchoTarget, Echo]) -> bool:
         """Own address answers now, and the floating one has answered since the start."""
-        return arbiter.name in self._answered and echoes[arbiter.own].closed is EchoResult.ANSWERED
+        return arbiter.name in self.answered and echoes[arbiter.own].closed is EchoResult.ANSWERED
 
     def _judge(self, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> Verdict:
         known = [a for a in self.arbiters if self.known(a, echoes)]

@@ -112,11 +112,6 @@ class SrgMachine:
                 return Level.LOW
 
     @property
-    def memory(self) -> Memory:
-        """What must be on disk before it is used."""
-        return Memory(self.srg.id, self.term, self.seen)
-
-    @property
     def priority(self) -> int:
         """Own activeness priority."""
         return self.srg.priorities[self.me]
@@ -181,6 +176,10 @@ class SrgMachine:
         self.confirmed = False
         notes, self._notes = self._notes, []
         return notes
+
+    def memory(self, known: frozenset[str]) -> Memory:
+        """What must be on disk before it is used. ``known``: the arbiters that the probe knows."""
+        return Memory(self.srg.id, self.term, self.seen, known)
 
     def learn(self, term: Term) -> None:
         """A number seen elsewhere (at our own speaker, after a lost disk)."""

@@ -1,7 +1,9 @@
-"""What survives a restart: terms, in one small file of the state directory.
+"""What survives a restart: terms and known arbiters, in one small file of the state directory.
 
-    {"version": 1, "groups": [[srg, term, seen], …], "check": "<BLAKE2s of the groups>"}
+    {"version": 1, "groups": [[srg, term, seen], …], "check": "<BLAKE2s of the groups>",
+     "known": [[srg, arbiter, …], …], "known_check": "<BLAKE2s of known>"}
 
+The second line may be absent: a file of an earlier version, in which no arbiter is known.
 Written whole: temporary file (O_EXCL, O_NOFOLLOW) -> fsync -> rename -> fsync of the directory. A file that cannot be
 read is put aside and the terms are unknown, which the protocol provides for (the next term is then far greater).
 """
@@ -12,7 +14,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +118,11 @@ def _read(file: Path) -> bytes:
         os.close(descriptor)
 
 
-def _format(groups: Iterable[Memory]) -> bytes:
+def _format(groups: Collection[Memory]) -> bytes:
     rows = sorted([int(m.srg), int(m.term), int(m.seen)] for m in groups)
-    return json.dumps({"version": 1, "groups": rows, "check": _check(rows)}).encode() + b"\n"
+    known: list[list[int | str]] = [[int(m.srg), *sorted(m.known)] for m in sorted(groups, key=lambda m: m.srg)]
+    content = {"version": 1, "groups": rows, "check": _check(rows), "known": known, "known_check": _check(known)}
+    return json.dumps(content).encode() + b"\n"
 
 
 def _parse(data: bytes) -> list[Memory]:
@@ -134,7 +138,23 @@ def _parse(data: bytes) -> list[Memory]:
         raise ValueError("a group is malformed")
     if content.get("check") != _check(rows):
         raise ValueError("the check sum is wrong")
-    return [Memory(SrgId(srg), Term(term), Term(seen)) for srg, term, seen in rows]
+    known = _known(content)
+    return [Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset())) for srg, term, seen in rows]
+
+
+def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:
+    rows = content.get("known", [])
+    if not isinstance(rows, list) or not all(_is_known(row) for row in rows):
+        raise ValueError("the known arbiters are malformed")
+    if "known" in content and content.get("known_check") != _check(rows):
+        raise ValueError("the check sum of the known arbiters is wrong")
+    return {row[0]: frozenset(row[1:]) for row in rows}
+
+
+def _is_known(row: Any) -> bool:
+    if not isinstance(row, list) or not row or type(row[0]) is not int:
+        return False
+    return all(isinstance(name, str) for name in row[1:])
 
 
 def _is_row(row: Any) -> bool:
@@ -144,7 +164,7 @@ def _is_row(row: Any) -> bool:
     return 1 <= srg <= MAX_SRGS and 0 <= term <= _MAX_TERM and 0 <= seen <= _MAX_TERM
 
 
-def _check(rows: list[list[int]]) -> str:
+def _check(rows: Sequence[Sequence[int | str]]) -> str:
     return hashlib.blake2s(json.dumps(rows).encode(), digest_size=8).hexdigest()
 
 

@@ -192,7 +192,7 @@ class Stepper:
         return n._replace(
             srg=srg,
             slept=min(n.slept + 1, self.timers.detection + 1) if n.mode in (Mode.FROZEN, Mode.HUNG) else n.slept,
-            probe=(verdict, count, max(0, quiet - 1), known),
+            probe=NO_PROBE if n.mode is Mode.NO_AGENT and not lease else (verdict, count, max(0, quiet - 1), known),
             group=(state, had, cut, clean, min(boot + 1, self.timers.boot)),
             ears=SILENT_EARS if n.srg is None else ears,
             beat_age=_older(n.beat_age, 2 * self.timers.detection),
@@ -215,7 +215,8 @@ class Stepper:
         m.seen = Term(0)
         saved = srgs.save(m, NOW - 1) if not seen else None
         assert saved is not None, "a speaker cannot know a greater number than the disk"
-        fresh = dead(0, Mode.RUN)._replace(srg=saved, advert=n.advert)
+        known = n.probe if m.state is SrgState.ACTIVE else NO_PROBE
+        fresh = dead(0, Mode.RUN)._replace(srg=saved, advert=n.advert, probe=known)
         after, delta, names = self._run(fresh, heard._replace(words=None, own=0, floating=0), reach=0)
         return after, delta, _names(notes) + names
 
@@ -293,7 +294,7 @@ class Stepper:
         probe = Probe(self.srg, NOW - 1)
         probe.verdict, probe.count, quiet, known = n.probe
         probe._quiet_until = NOW + quiet
-        probe._answered = set(known)
+        probe.answered = known
         return probe
 
     def _node_machine(self, n: Node) -> NodeMachine:
@@ -432,7 +433,7 @@ class Stepper:
             case _:
                 cap = 1 if contact else self.srg.down
         quiet = max(0, probe._quiet_until - NOW)
-        return probe.verdict, min(probe.count, cap), quiet, frozenset(probe._answered)
+        return probe.verdict, min(probe.count, cap), quiet, probe.answered
 
 
 def stop(n: Node, mode: Mode, lease: int) -> Node:
@@ -440,7 +441,12 @@ def stop(n: Node, mode: Mode, lease: int) -> Node:
     if mode in (Mode.FROZEN, Mode.HUNG):
         return n._replace(mode=mode, slept=0, lease=lease)
     gone = dead(n.disk, mode, n.said)._replace(ears=n.ears)
-    return gone if mode is Mode.OFF else gone._replace(advert=n.advert, lease=lease)
+    return gone if mode is Mode.OFF else gone._replace(advert=n.advert, lease=lease, probe=_remembered(n))
+
+
+def _remembered(n: Node) -> tuple[Verdict, int, int, frozenset[str]]:
+    """The arbiters known to the disk, where a new process may look at them: it resumes an ACTIVE node's work only."""
+    return (Verdict.UNKNOWN, 0, 0, n.probe[3]) if n.advert[0] == Level.HIGH else NO_PROBE
 
 
 def forget(n: Node) -> Node:
