@@ -387,7 +387,9 @@ class Speaker:
         return Announce(ledger.address, job.attributes, generation, job.prefixes)
 
     def _tell(self, now: Instant, *, answer: bool) -> None:
-        if self._wish is not None and not self._ended:
+        if self._wish is not None and not self._ended and not self._exchange.overdue(now):
+            # A router that holds the new wish by chance proves nothing while ExaBGP takes no command: a group would be
+            # taken, never announced, and given up again, for as long as ExaBGP hangs.
             for address, ledger in self._ledgers.items():
                 if ledger.complete:
                     self._confirmed[address] = self._wish.number
