@@ -8,9 +8,10 @@ EXABGP42 := build/exabgp-4.2
 export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
 MINUTES ?= 10
+SAMPLE ?= 0
 N ?= n1
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt mutants cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -63,6 +64,9 @@ faults: setup  ## every fault, RUNS times; rewrites the table in the README
 
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails
 	$(BIN)/python -m l3ha sim --hunt $(MINUTES)
+
+mutants: $(VENV)/.stamp  ## change core and wire a little, see whether a test notices: make mutants ONLY=l3ha/core/srg.py SAMPLE=40
+	nice -n 19 $(BIN)/python -m tests.mutation --sample $(SAMPLE) $(if $(ONLY),--only $(ONLY))
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lab import keeper, topology
+from lab.bounds import LEASE_OVER_S, SETTLED_S, TAKEOVER_MS
 from lab.command import LabError, run
 from lab.observe import Picture, other, pair, restarted, serving
 from lab.routers import RouterKind
@@ -191,7 +192,7 @@ def _either(active: str) -> tuple[Picture, ...]:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("silent-death", "silent death: links up, everything dropped", _die, _taken_over, 800, _revive),
+    Fault("silent-death", "silent death: links up, everything dropped", _die, _taken_over, TAKEOVER_MS, _revive),
     Fault(
         "carrier-loss",
         "carrier loss: both uplinks of the active node",
@@ -201,14 +202,22 @@ FAULTS: tuple[Fault, ...] = (
         _plug(*ROUTERS),
     ),
     Fault("one-uplink", "one uplink of the active node", _cut("r1"), _moved_and("INELIGIBLE"), 300, _plug("r1")),
-    Fault("agent-kill", "agent killed (-9), restarted", _kill("agent"), _either, 0, within_s=30),
+    Fault("agent-kill", "agent killed (-9), restarted", _kill("agent"), _either, 0, within_s=SETTLED_S),
     Fault(
-        "agent-loss", "agent killed (-9), not restarted", _lose_agent, _taken_over, 0, _regain_agent, steady_s=3.0
-    ),  # longer than the lease
+        "agent-loss",
+        "agent killed (-9), not restarted",
+        _lose_agent,
+        _taken_over,
+        0,
+        _regain_agent,
+        steady_s=LEASE_OVER_S,
+    ),
     Fault("agent-freeze", "agent frozen, thawed", _freeze, _taken_over, 0, _thaw),
-    Fault("agent-restart", "agent restarted by request", _restart_agent, _stayed, 0, within_s=30),
-    Fault("speaker-kill", "speaker killed (-9), restarted", _kill_speaker, _either, 0, within_s=30, steady_s=2.0),
-    Fault("exabgp-kill", "ExaBGP killed (-9), restarted", _kill("exabgp"), _either, 0, within_s=30),
+    Fault("agent-restart", "agent restarted by request", _restart_agent, _stayed, 0, within_s=SETTLED_S),
+    Fault(
+        "speaker-kill", "speaker killed (-9), restarted", _kill_speaker, _either, 0, within_s=SETTLED_S, steady_s=2.0
+    ),
+    Fault("exabgp-kill", "ExaBGP killed (-9), restarted", _kill("exabgp"), _either, 0, within_s=SETTLED_S),
     Fault("icl-cut", "dedicated ICL link cut", _cut("icl"), _stayed, 0, _plug("icl"), steady_s=2.0),
     Fault(
         "heartbeats-filtered",
@@ -219,7 +228,9 @@ FAULTS: tuple[Fault, ...] = (
         _pass_heartbeats,
         steady_s=3.0,
     ),
-    Fault("router-restart", "R1's daemons killed (-9), restarted", _restart_router, _either, 10_000, within_s=30),
+    Fault(
+        "router-restart", "R1's daemons killed (-9), restarted", _restart_router, _either, 10_000, within_s=SETTLED_S
+    ),
     Fault("planned-move", "planned move", _planned_move, _moved_whole, 0),
 )
 """In the order of the table."""

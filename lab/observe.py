@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from lab.bounds import MOVED_S, SETTLED_S
 from lab.command import LabError
 from lab.routers import next_hops
 from lab.topology import BEYOND, NODES, ROUTERS
@@ -107,7 +108,7 @@ def wait_for(lab: Lab, *expected: Picture, within_s: float, steady_s: float = 0,
     return until(lambda: picture(lab), *expected, within_s=within_s, steady_s=steady_s, what=what)
 
 
-def settle(lab: Lab, within_s: float = 30, steady_s: float = 0.3) -> str:
+def settle(lab: Lab, within_s: float = SETTLED_S, steady_s: float = 0.3) -> str:
     """Wait until all is well with either node active; which one it is."""
     one, two = pair(NODES[0]), pair(NODES[1])
     found = wait_for(lab, one, two, within_s=within_s, steady_s=steady_s, what="a healthy pair")
@@ -118,7 +119,7 @@ def move_to(lab: Lab, node: str) -> None:
     """Make this node the active one of a healthy pair by a planned move."""
     if settle(lab) != node:
         lab.cli(other(node), "request", "failover", "srg", "1", "--wait")
-        wait_for(lab, pair(node), within_s=10, steady_s=0.3, what=f"the planned move to {node}")
+        wait_for(lab, pair(node), within_s=MOVED_S, steady_s=0.3, what=f"the planned move to {node}")
 
 
 def restarted(lab: Lab, service: str, starts: int, within_s: float = 10) -> None:

@@ -66,7 +66,7 @@ def _play(c: Case, world: World) -> str:
         world.say(0, "=== everything heals")
         world.heal()
         _settle(world, Law.L1, "after heal-all")
-        return "one ACTIVE, one BACKUP, quiet"
+        return "one ACTIVE, one BACKUP, quiet" if len(world.nodes) == 2 else "ACTIVE, quiet"
     if c.ending is Ending.HEAL_CORE:
         world.say(0, f"=== node {c.core[0]}, its links and {c.core[1]} heal")
         world.heal(ending.in_core(world, c.core))
@@ -117,12 +117,16 @@ def idle(c: Case, duration: Duration, stage: Stage | None = None) -> Outcome:
 
 
 def hunt(
-    seeds: Iterator[int], seconds: float, report: Callable[[Outcome], None], stage: Stage | None = None
+    seeds: Iterator[int],
+    seconds: float,
+    report: Callable[[Outcome], None],
+    stage: Stage | None = None,
+    nodes: int = 2,
 ) -> Outcome | None:
     """Play seeds until one fails (returned) or the time is over (None). ``report`` gets every outcome."""
     end = time.monotonic() + seconds
     for seed in seeds:
-        outcome = run(case(seed), stage=stage)
+        outcome = run(case(seed, nodes), stage=stage)
         report(outcome)
         if outcome.failed:
             return outcome

@@ -95,8 +95,45 @@ class Case:
         )
 
 
-def case(seed: int) -> Case:
+def case(seed: int, nodes: int = 2) -> Case:
     """The case of a seed: a swarm, that is a few kinds of faults only, often."""
+    drawn = _draw(seed)
+    return drawn if nodes == 2 else alone(drawn)
+
+
+def alone(c: Case) -> Case:
+    """The same case for a node without a peer: what happens to its routers, its links and to either node happens to it.
+
+    Disks are not lost: nobody else remembers a lone node's numbers, and there is nobody whom they fence.
+    """
+    own = [replace(f, node=min(f.node, 1)) for f in c.faults if f.kind not in _PATH_KINDS | {Kind.FILTER}]
+    faults = tuple(replace(f, value=0) if f.kind is Kind.CRASH else f for f in own)
+    return replace(c, variant=replace(c.variant, nodes=1), faults=faults, core=(1, c.core[1]))
+
+
+PARTITIONED = 0.15
+"""Share of the seeds in which the nodes never hear each other again. What matters only then (a second silent takeover,
+a node that nobody reaches) needs two or three lasting faults at the right places, and chance alone brings them together
+once in some hundred seeds."""
+
+
+def _partition(c: Case) -> Case:
+    """Some of the faults as they were drawn, and a filter for good, or one node cut off from everything."""
+    rng = generator(f"{c.seed}/partition")  # its own, so that all other seeds remain what they are
+    if rng.random() >= PARTITIONED:
+        return c
+    at = rng.randrange(0, c.phase // MS) * MS
+    if rng.random() < 0.6:
+        added = [Fault(at, None, Kind.FILTER, value=rng.choice((0, 0, 0, 1, 2)))]
+    else:
+        node = rng.choice(NODES)
+        kind = rng.choice((Kind.LINK_DOWN, Kind.BLACKHOLE))
+        added = [Fault(at, None, kind, node, r) for r in ROUTERS] + [Fault(at, None, Kind.CUT, place="icl")]
+    faults = sorted([*c.faults[: rng.choice((0, 1, 2))], *added], key=lambda f: (f.at, f.kind))
+    return replace(c, faults=tuple(faults), ending=Ending.STEADY)
+
+
+def _draw(seed: int) -> Case:
     rng = generator(f"{seed}/case")
     kinds = rng.sample(list(Kind), rng.choice((1, 2, 3, 4, 6)))
     phase = rng.randint(*PHASE) // MS * MS
@@ -104,7 +141,7 @@ def case(seed: int) -> Case:
     faults = sorted((_fault(rng, rng.choice(kinds), phase) for _ in range(count)), key=lambda f: (f.at, f.kind))
     ending = rng.choice((Ending.HEAL_ALL, Ending.HEAL_ALL, Ending.HEAL_CORE, Ending.STEADY))
     core = (rng.choice(NODES), rng.choice(ROUTERS))
-    return Case(seed, variant(seed), _limit(faults), phase, ending, core, early=rng.random() < 0.25)
+    return _partition(Case(seed, variant(seed), _limit(faults), phase, ending, core, early=rng.random() < 0.25))
 
 
 def _fault(rng: Random, kind: Kind, phase: Duration) -> Fault:

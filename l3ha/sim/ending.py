@@ -37,23 +37,24 @@ def machine(world: World, node: int) -> SrgMachine | None:
 
 
 def settled(world: World) -> bool:
-    """One confirmed ACTIVE, one BACKUP, in contact, everything mended, and every router follows."""
-    pair = {n: machine(world, n) for n in NODES}
+    """One confirmed ACTIVE (and one BACKUP, in contact, where there are two), all mended, every router follows."""
+    pair = {n: machine(world, n) for n in world.nodes}
     active = [n for n, m in pair.items() if m is not None and m.state is SrgState.ACTIVE and m.confirmed]
     backup = [n for n, m in pair.items() if m is not None and m.state is SrgState.BACKUP and not m.draining]
-    if len(active) != 1 or len(backup) != 1:
+    if len(active) != 1 or len(backup) != len(pair) - 1:
         return False
-    engines = [a.engine for n in NODES if (a := world.nodes[n].agent) is not None]
+    engines = [a.engine for n in pair if (a := world.nodes[n].agent) is not None]
     followed = all(r.best() == active[0] for r in world.routers.values())
     if any(e._stop is not None for e in engines):
         return False  # told to stop before everything healed: it ends in its own time, and is started again
-    return followed and all(any_contact(e) and e.speaker.synced() and e.speaker.all_up() for e in engines)
+    met = len(pair) == 1 or all(any_contact(e) for e in engines)
+    return followed and met and all(e.speaker.synced() and e.speaker.all_up() for e in engines)
 
 
 def describe(world: World) -> str:
     """Both nodes and both routers in one line."""
     words = []
-    for n in NODES:
+    for n in world.nodes:
         m = machine(world, n)
         if m is None:
             words.append(f"n{n} down")
@@ -100,7 +101,7 @@ def judge(world: World, core: tuple[int, str] | None) -> str:
     before = len(world.judge.transitions)
     world.run(bounds.STEADY)
     after = world.judge.transitions[before:]
-    for n in NODES:
+    for n in world.nodes:
         if sum(1 for _, who, _ in after if who == n) > bounds.STEADY_CHANGES:
             raise Violation(Law.L3, f"{after[:6]}; {describe(world)}", world.clock.now)
     return _serves(world, core)
@@ -121,13 +122,13 @@ def _rest(world: World, limit: Duration) -> None:
 
 def _serves(world: World, core: tuple[int, str] | None) -> str:
     """L2 and L4 at the end, each known exception by its geometry."""
-    able = [n for n in NODES if _able(world, n)]
+    able = [n for n in world.nodes if _able(world, n)]
     for name, router in world.routers.items():
         near = [n for n in able if world.conditions.both_ways(n, name)]
         best = router.best()
         if near and (best is None or not world.conditions.both_ways(best, name)):
             raise Violation(Law.L4, f"{name} -> {best}; {describe(world)}", world.clock.now)
-    active = [n for n in NODES if (m := machine(world, n)) is not None and m.state is SrgState.ACTIVE]
+    active = [n for n in world.nodes if (m := machine(world, n)) is not None and m.state is SrgState.ACTIVE]
     known = accepted(world, active, able)
     if core is not None and core[0] in able and not active and not known:
         raise Violation(Law.L2, f"nobody is ACTIVE; {describe(world)}", world.clock.now)
@@ -142,8 +143,8 @@ def _serves(world: World, core: tuple[int, str] | None) -> str:
 
 def talk(world: World) -> bool:
     """Whether heartbeats can travel both ways on one path (the same one: an echo goes back where it came from)."""
-    paths = [p.name for p in world.nodes[1].settings.peers[0].paths]
-    return all(world.nodes[n].running for n in NODES) and any(
+    paths = [p.name for peer in world.nodes[1].settings.peers for p in peer.paths]
+    return all(n.running for n in world.nodes.values()) and any(
         all(world.conditions.carries(p, n) for n in NODES) for p in paths
     )
 
@@ -160,14 +161,17 @@ def accepted(world: World, active: list[int], able: list[int]) -> str:
     """The endings that no rule cures (protocol §9), recognised by what is broken; empty where it is none of them.
 
     K1 crossed single links. K2 no heartbeat gets through, and besides a link, a router or an ExaBGP is not what it
-    should be, so that the probe cannot tell who is preferred. K3 the peer is gone or unheard and no reachable arbiter
-    answers the floating address to anybody who could take over: nobody becomes ACTIVE, traffic follows the only route.
+    should be, so that the probe cannot tell who is preferred (no excuse for a node without any link: it knows that).
+    K3 the peer is gone or unheard and no reachable arbiter answers the floating address to anybody who could take over:
+    nobody becomes ACTIVE, traffic follows the only route.
     """
     c = world.conditions
-    links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in NODES}
-    if all(len(links[n]) == 1 for n in NODES) and links[1] != links[2]:
+    links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in world.nodes}
+    if len(links) == 2 and all(len(near) == 1 for near in links.values()) and links[1] != links[2]:
         return "K1 crossed single links"
-    misled = any(f.kind in _MISLEADING for f in world.active)
+    hung = {f.node for f in world.active if f.kind in _HANGS}
+    cut_off = [n for n in active if not links[n] and n not in hung]
+    misled = any(f.kind in _MISLEADING for f in world.active) and not cut_off
     if len(active) == 2 and not talk(world) and misled:
         return "K2 unheard, and the probe is misled"
     if not active and not talk(world) and able:

@@ -17,7 +17,7 @@ from l3ha.sim.bounds import Law
 from l3ha.sim.clock import Clock
 from l3ha.sim.conditions import Conditions
 from l3ha.sim.router import Router, level
-from l3ha.sim.setting import GROUP, NODES, PREFIXES, ROUTERS, Variant, router_address
+from l3ha.sim.setting import GROUP, NODES, PREFIXES, Variant, router_address
 from l3ha.wire.wish import Wish
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Judge:
         theirs = next((p.beat for p in self._engine(node).peers.values() if p.peer.id == to), None)
         group = next((g for g in theirs.srgs if g.id == GROUP), None) if theirs else None
         fulfilled = group is not None and group.state is SrgState.ACTIVE and group.term >= number
-        claims = m.claim is not None and b.claim is None
+        claims = m.claim not in (None, b.claim)
         handed_back = rose and m.rule is Rule.GRANTED and m.term > number
         if (claims or (rose and not handed_back)) and not fulfilled:
             self._broken(Law.S4, f"n{node} has promised term {number} to n{to} and goes {m.state} by {m.rule}")
@@ -261,9 +261,8 @@ class Judge:
         confirmed = [n for n in active if (m := machines[n]) is not None and m.confirmed]
         self._hold(Law.S1, "two confirmed", contact and len(confirmed) == 2, bounds.both_confirmed(t))
         self._hold(Law.S1, "two active", contact and len(active) == 2, bounds.both_active(t))
-        for n in NODES:
-            for r in ROUTERS:
-                self._route(n, r)
+        for n, r in self.scene.sessions:
+            self._route(n, r)
         self.due = min((limit for _, limit in self._limits.values()), default=NEVER)
 
     def lasting(self) -> None:

@@ -44,6 +44,8 @@ PREFERENCES = {
 class Variant:
     """What differs from run to run besides the faults."""
 
+    nodes: int = 2
+    """1: a node that has no peer."""
     heartbeat: Duration = 100 * MS
     multiplier: int = 5
     boot: Duration = 10 * SECOND
@@ -129,11 +131,8 @@ def public_key(node: int) -> bytes:
 @cache
 def settings(node: int, v: Variant) -> Settings:
     """What ``l3ha.config`` would make of the stage's file on this node."""
-    other = 3 - node
     names = ("icl", *ROUTERS) if v.witness else ("icl",)
-    paths = tuple(
-        Path(n, address(node, n), address(other, n), 7411, None if n == "icl" else n, n == "icl", None) for n in names
-    )
+    peers = tuple(_peer(node, other, names) for other in NODES[: v.nodes] if other != node)
     neighbors = tuple(_neighbor(node, r, v) for r in ROUTERS)
     return Settings(
         cluster="stage",
@@ -142,7 +141,7 @@ def settings(node: int, v: Variant) -> Settings:
         private_key=private_key(node),
         public_key=public_key(node),
         psk=bytes(32),
-        peers=(Peer(NodeId(other), f"n{other}", public_key(other), paths),),
+        peers=peers,
         neighbors=neighbors,
         timers=v.timers,
         srgs=(_group(neighbors, v),),
@@ -151,6 +150,13 @@ def settings(node: int, v: Variant) -> Settings:
         digest=bytes(8),
         sections={"cluster": bytes(4)},
     )
+
+
+def _peer(node: int, other: int, names: tuple[str, ...]) -> Peer:
+    paths = tuple(
+        Path(n, address(node, n), address(other, n), 7411, None if n == "icl" else n, n == "icl", None) for n in names
+    )
+    return Peer(NodeId(other), f"n{other}", public_key(other), paths)
 
 
 def _neighbor(node: int, router: str, v: Variant) -> Neighbor:
@@ -181,7 +187,7 @@ def _group(neighbors: tuple[Neighbor, ...], v: Variant) -> Srg:
     return Srg(
         id=GROUP,
         description="edge",
-        priorities={NodeId(1): v.priorities[0], NodeId(2): v.priorities[1]},
+        priorities={NodeId(n): v.priorities[n - 1] for n in NODES[: v.nodes]},
         preempt=Preempt(2 * SECOND, 3, 60 * SECOND) if v.preempt else None,
         floating=(f"{FLOATING}/32",),
         routes=PREFIXES,

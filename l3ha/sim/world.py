@@ -44,13 +44,13 @@ class World:
         self.routers = {r: Router(r, variant.profile, variant.tie_break) for r in ROUTERS}
         self.sessions = {
             (n, r): BgpSession(n, self.routers[r], variant.hold, variant.bgp_delay, self.clock, self.rng)
-            for n in NODES
+            for n in NODES[: variant.nodes]
             for r in ROUTERS
         }
         self.nodes: dict[int, Node] = {}
         self.judge = Judge(self)
         self.observer: Observer = self.judge
-        for n in NODES:
+        for n in NODES[: variant.nodes]:
             self.nodes[n] = Node(n, self)
 
     # --- time ---------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class World:
     def _reply(self, node: int, router: str, e: ev.SendEcho) -> None:
         floating = e.target.source == FLOATING
         to = self._towards(node, router) if floating else node
-        if to is None or not self.conditions.passes(to, router, outward=False):
+        if to is None or to not in self.nodes or not self.conditions.passes(to, router, outward=False):
             return
         target = e.target if to == node else self._same_target(to, router)
         self.nodes[to].hear(f"echo {router} {floating}", ev.EchoAnswer(target, _echo_reply(e)))

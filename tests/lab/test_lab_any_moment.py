@@ -11,15 +11,13 @@ import time
 
 import pytest
 
+from lab.bounds import SETTLED_S
 from lab.faults import speaker_pid
 from lab.observe import other, picture, settle
 from lab.topology import BEYOND, NODES, ROUTERS
 from lab.world import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-
-BOUND_S = 30
-"""L1: T_boot + T_elect + 6·T_det + T_bgp + T_drain is 16.5 s at default timers; a restarted FRR needs some more."""
 
 ROUNDS = 2
 """Per kind of process: ExaBGP ends itself at the fifth death of its helper within a minute."""
@@ -57,7 +55,7 @@ def test_kill_at_a_random_moment(lab: Lab, kind: str, moment: str) -> None:
             os.kill(pid, signal.SIGKILL)
         if move is not None:
             move.wait(10)
-        after = settle(lab, within_s=BOUND_S, steady_s=1.0)
+        after = settle(lab, within_s=SETTLED_S, steady_s=1.0)
         assert picture(lab)[other(after)]["state"] == "BACKUP"
         _no_orphans(lab)
 
