@@ -10,7 +10,7 @@ RUNS ?= 5
 MINUTES ?= 10
 N ?= n1
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt fuzz cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -63,6 +63,13 @@ faults: setup  ## every fault, RUNS times; rewrites the table in the README
 
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails
 	$(BIN)/python -m l3ha sim --hunt $(MINUTES)
+
+fuzz: $(VENV)/.stamp build/.fuzz  ## every decoder of foreign bytes, MINUTES for each group (or GROUP=icl, or one decoder)
+	$(BIN)/python -m tests.fuzz run --minutes $(MINUTES) --group "$(GROUP)"
+
+build/.fuzz: requirements-fuzz.lock | $(VENV)/.stamp  # apart from the main lock: not every Python has a wheel of it
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@mkdir -p build && touch $@
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'
