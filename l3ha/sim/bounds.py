@@ -50,7 +50,7 @@ QUIET: Duration = 4 * SECOND
 STEADY_CHANGES = 3
 """Transitions per node that may still come in ``STEADY`` after everything has had time to settle; more is a cycle."""
 
-STEADY: Duration = 10 * SECOND
+STEADY: Duration = 7 * SECOND
 
 
 def both_confirmed(t: Timers) -> Duration:
@@ -95,7 +95,7 @@ def core_settled(t: Timers, hold: Duration) -> Duration:
 
 def at_rest(t: Timers, outside: Duration) -> Duration:
     """The longest silence after which something may still happen by itself; ``outside``: timers that are not ours."""
-    return max(t.boot, t.recover + t.elect, t.lease + MAX_GRACE, outside) + 2 * t.settle + t.detection
+    return max(t.boot, t.recover + t.elect, t.lease, outside) + 2 * t.settle + t.detection
 
 
 MAX_ELEMENTS = 6_000

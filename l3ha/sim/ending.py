@@ -5,6 +5,7 @@ from __future__ import annotations
 from l3ha.base.names import SrgState
 from l3ha.base.time import SECOND, Duration
 from l3ha.core import picture
+from l3ha.core.icl import MAX_GRACE
 from l3ha.core.srg import SrgMachine
 from l3ha.sim import bounds
 from l3ha.sim.bounds import Law
@@ -72,8 +73,10 @@ def describe(world: World) -> str:
 
 
 def cure(world: World) -> Duration:
-    """Extra time for an ExaBGP that hung or lost answers until just now, and for an agent that was told to stop."""
+    """Extra time for an ExaBGP that hung or lost answers until just now, and for an agent that was told to stop or that
+    announced a restart."""
     hung = bounds.EXABGP_CURE if any(k in _HANGS for k in world.kinds) else 0
+    hung += MAX_GRACE if Kind.RESTART in world.kinds else 0
     return hung + (bounds.left(world.variant.timers) if Kind.STOP in world.kinds else 0)
 
 
