@@ -233,7 +233,15 @@ class Engine:
             self._contact_changed()
         if eager:
             self._next_beat = now
+        if peer.news:
+            self._hear_of_arbiters()
         return peer.news
+
+    def _hear_of_arbiters(self) -> None:
+        known = {k for p in self.peers.values() if p.beat is not None for k in p.beat.known}
+        for srg, probe in self.probes.items():
+            if known:  # a peer that has just started knows none yet, and its earlier words still hold
+                probe.told(frozenset(name for of, name in known if of == srg))
 
     def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> None:
         line = wishline.decode(data)
@@ -252,7 +260,7 @@ class Engine:
             if not self._open and machine.state is SrgState.HOLD:
                 out += machine.resume(Term(a.term), tuple(self.peers), now)
                 if machine.srg.id in self._saved:
-                    self.probes[machine.srg.id].recall(self._saved[machine.srg.id].known)
+                    self.probes[machine.srg.id].told(self._saved[machine.srg.id].known)
         self._open = True
 
     def _failover(self, r: RequestFailover, now: Instant) -> Answer:
@@ -394,7 +402,7 @@ class Engine:
     def _remember(self, out: list[Effect]) -> None:
         if not self._open:
             return  # nothing is decided yet, and what is on disk may still be wanted by rule resume
-        memories = (m.memory(self.probes[m.srg.id].answered) for m in self.srgs.values())
+        memories = (m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values())
         changed = tuple(m for m in memories if self._must_save(m))
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}

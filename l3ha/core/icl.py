@@ -301,4 +301,4 @@ class IclPeer:
 
 def _decisive(beat: Heartbeat) -> tuple[object, ...]:
     """What a receiver decides on. A promise counts down in it, so every word of one that lives is news."""
-    return (beat.incarnation, beat.state, beat.intent, beat.grace, beat.reach, beat.srgs)
+    return (beat.incarnation, beat.state, beat.intent, beat.grace, beat.reach, beat.srgs, beat.known)

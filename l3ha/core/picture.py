@@ -216,4 +216,5 @@ def words(e: Engine, now: Instant) -> Heartbeat:
         grace=e.grace,
         reach=tuple(sorted(e.speaker.reach())),
         srgs=tuple(groups),
+        known=tuple((srg, name) for srg, probe in e.probes.items() for name in sorted(probe.answered)),
     )

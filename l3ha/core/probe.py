@@ -25,12 +25,19 @@ class Probe:
         self.next = now + self.interval
         self._quiet_until = now
         self.answered: frozenset[str] = frozenset()
-        """Arbiters that have answered a floating echo since the start; kept on disk for the process that resumes."""
+        """Arbiters that have answered a floating echo of ours since the start."""
+        self._told: frozenset[str] = frozenset()
+        """The same by the word of the peer, or of the process that this one resumes."""
 
-    def recall(self, answered: frozenset[str]) -> None:
-        """What the earlier process knew, at rule *resume*. Without it a node that resumes while no heartbeat passes
-        never learns that the routers prefer its peer."""
-        self.answered |= answered & {a.name for a in self.arbiters}
+    @property
+    def trusted(self) -> frozenset[str]:
+        """Arbiters whose silence says something, for whatever reason; kept on disk for the process that resumes."""
+        return self.answered | self._told
+
+    def told(self, answered: frozenset[str]) -> None:
+        """What somebody else knows: the peer, or at rule *resume* the earlier process. Without it a node that took over
+        unheard, with a claim that a router has preferred too shortly to answer, never learns that it was outranked."""
+        self._told = answered & {a.name for a in self.arbiters}
 
     def sample(self, now: Instant, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> None:
         """Judge the samples that were just closed, if one is due."""
@@ -62,8 +69,8 @@ class Probe:
         return self.count if self.verdict is verdict else 0
 
     def known(self, arbiter: Arbiter, echoes: Mapping[EchoTarget, Echo]) -> bool:
-        """Own address answers now, and the floating one has answered since the start."""
-        return arbiter.name in self.answered and echoes[arbiter.own].closed is EchoResult.ANSWERED
+        """Own address answers now, and the floating one has answered since the start, here or at the peer."""
+        return arbiter.name in self.trusted and echoes[arbiter.own].closed is EchoResult.ANSWERED
 
     def _judge(self, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> Verdict:
         known = [a for a in self.arbiters if self.known(a, echoes)]

@@ -142,8 +142,11 @@ class SrgMachine:
         self._absorb(facts, now)
         self._expire(facts, now)
         for _ in range(MAX_RULES_PER_STEP):
+            term = self.term
             if not self._one(facts, now):
                 break
+            if self.term != term:  # what the probe counted was before our own announcement (protocol §2, verdict)
+                facts = replace(facts, win=0, part=0, lose=0, unknown=0)
         else:  # pragma: no cover - an assertion about ourselves
             raise AssertionError(f"SRG {self.srg.id}: rules cycle at one instant, last {self.rule}")
         notes, self._notes = self._notes, []

@@ -10,6 +10,7 @@
      5 reach     { length u8 | router name }*
      6 sections  { length u8 | section name | digest 4 }*
      7 groups    { length u8 | group }*
+     8 known     { length u8 | arbiter name | id u8 }*
 
     group:  id u8 | bits u16 | term u32 | seen u32 | priority u16 | routes digest 4 | { tag u8 | length u8 | value }*
             bits, from the least: confirmed eligible ready verified wants winning | state 2 | verdict 2 | 6 unused
@@ -37,8 +38,9 @@ VERSION = 1
 MAX_SECTION_NAME = MAX_NAME + 8
 """A section is called ``node.`` and a name, at the longest."""
 
-NODE, CLUSTER, PATH, SOFTWARE, REACH, SECTIONS, GROUPS = range(1, 8)
-KNOWN = frozenset(range(NODE, GROUPS + 1))
+NODE, CLUSTER, PATH, SOFTWARE, REACH, SECTIONS, GROUPS, KNOWN = range(1, 9)
+OPTIONAL = frozenset({SECTIONS, KNOWN})
+FIELDS = frozenset(range(NODE, KNOWN + 1))
 CLAIM, GRANT = 1, 2
 
 _FIELD = Struct(">BH")
@@ -71,15 +73,16 @@ class _Bad(ValueError):
 def encode(beat: Heartbeat, hop: Hop | None = None) -> bytes:
     """The heartbeat as bytes, at most ``MAX_PLAINTEXT``; ``hop`` stands for its own path, sequence and echo if given.
 
-    Where very long names would make it longer, the sections are left out: they only say *what* differs, and the digest
-    still says *that* something does. ``ValueError`` for values that the format has no room for; those are our own.
+    Where very long names would make it longer, sections and known arbiters are left out: sections only say *what*
+    differs, and the digest still says *that* something does; the arbiters the receiver can find out for itself.
+    ``ValueError`` for values that the format has no room for; those are our own.
     """
     hop = hop or beat.hop
-    full = _encode(beat, hop, beat.sections)
-    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, hop, ()))
+    full = _encode(beat, hop) + _sections_field(beat.sections) + _known_field(beat.known)
+    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, hop))
 
 
-def _encode(beat: Heartbeat, hop: Hop, sections: tuple[tuple[str, bytes], ...]) -> bytes:
+def _encode(beat: Heartbeat, hop: Hop) -> bytes:
     node = _NODE.pack(
         _within(beat.node, 1, MAX_NODE_ID, "node"),
         _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
@@ -100,7 +103,6 @@ def _encode(beat: Heartbeat, hop: Hop, sections: tuple[tuple[str, bytes], ...]) 
             _text_field(SOFTWARE, beat.software[:MAX_NAME], 0),
             _reach_field(beat.reach),
             _groups_field(beat.srgs),
-            _sections_field(sections),
         )
     )
 
@@ -128,6 +130,12 @@ def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
 def _sections_field(sections: tuple[tuple[str, bytes], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
     return _field(SECTIONS, b"".join(named)) if sections else b""
+
+
+@lru_cache(REPEATED)
+def _known_field(known: tuple[tuple[SrgId, str], ...]) -> bytes:
+    named = (_short(_text(name, 1, MAX_NAME)) + bytes((_within(srg, 1, MAX_SRGS, "group"),)) for srg, name in known)
+    return _field(KNOWN, b"".join(named)) if known else b""
 
 
 def _encode_group(g: SrgFacts) -> bytes:
@@ -204,9 +212,9 @@ def _decode(data: bytes) -> Heartbeat:
     for tag, value in _fields(data):
         if tag in fields:
             raise _Bad(f"field {tag} twice")
-        if tag in KNOWN:
+        if tag in FIELDS:
             fields[tag] = value
-    missing = KNOWN - {SECTIONS} - fields.keys()
+    missing = FIELDS - OPTIONAL - fields.keys()
     if missing:
         raise _Bad(f"field {min(missing)} is missing")
     if len(fields[NODE]) != _NODE.size:
@@ -228,6 +236,7 @@ def _decode(data: bytes) -> Heartbeat:
         grace=grace * US,
         reach=_decode_reach(fields[REACH]),
         srgs=_decode_groups(fields[GROUPS]),
+        known=_decode_known(fields.get(KNOWN, b"")),
     )
 
 
@@ -266,6 +275,12 @@ def _decode_sections(data: bytes) -> tuple[tuple[str, bytes], ...]:
     sections = [(_name(item[:-4], 1, MAX_SECTION_NAME), item[-4:]) for item in _shorts(data, 4)]
     _unique([name for name, _ in sections], "section")
     return tuple(sections)
+
+
+@lru_cache(REPEATED)
+def _decode_known(data: bytes) -> tuple[tuple[SrgId, str], ...]:
+    known = [(SrgId(_within(item[-1], 1, MAX_SRGS, "group")), _name(item[:-1])) for item in _shorts(data, 1)]
+    return _unique(known, "known arbiter")
 
 
 @lru_cache(REPEATED)

@@ -74,6 +74,8 @@ class Heartbeat:
     grace: Duration
     reach: tuple[str, ...]
     srgs: tuple[SrgFacts, ...]
+    known: tuple[tuple[SrgId, str], ...] = ()
+    """Arbiters that have answered floating echoes of this node since its start: their silence says something."""
 
     @property
     def hop(self) -> Hop:
