@@ -6,7 +6,7 @@ machines share is shared again.
 
     scalar   itself                     [tag, …]  everything else
     ["B", hex] bytes   ["I", hex] great int   ["E", class, name] enum   ["K", hex] key of a cipher   ["N"] the entropy
-    ["T", …] tuple   ["L", …] list   ["S", …] set   ["F", …] frozenset   ["Q", maxlen, …] deque
+    ["T", …] tuple   ["L", …] list   ["S", …] set   ["F", …] frozenset (both in order)   ["Q", maxlen, …] deque
     ["D"|"O"|"C"|"M", key, value, …] dict, OrderedDict, Counter, read-only mapping
     ["X", class, {attribute: value}] object   ["R", n] the n-th object or container that may change, again
 """
@@ -60,8 +60,6 @@ _PLAIN = frozenset({type(None), bool, str, float})
 _SEQUENCES: dict[str, type] = {"T": tuple, "L": list, "S": set, "F": frozenset, "Q": deque}
 _MAPPINGS: dict[str, type] = {"D": dict, "O": OrderedDict, "C": Counter, "M": MappingProxyType}
 _TAGS = {kind: tag for tag, kind in (_SEQUENCES | _MAPPINGS).items()}
-_FIXED = frozenset({"T", "F"})
-"""Cannot be told from an equal one, so they are not numbered."""
 _SMALL = 1 << 62
 
 
@@ -101,8 +99,13 @@ def _refused(work: Callable[[], Any]) -> Any:
         return work()
     except BadImageError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
         raise BadImageError(f"{type(error).__name__}: {error}") from None
+
+
+def _ordered(parts: list[Any]) -> list[Any]:
+    """Sets of text have another order in every process; their image has one."""
+    return sorted(parts, key=repr)
 
 
 def _attributes(thing: object) -> Iterator[tuple[str, object]]:
@@ -128,8 +131,10 @@ class _Writer:
         if kind is bytes:
             return ["B", value.hex()]
         tag = _TAGS.get(kind)
-        if tag in _FIXED:
+        if tag == "T":
             return [tag, *self._all(value)]
+        if tag == "F":
+            return [tag, *_ordered(self._all(value))]
         if isinstance(value, Enum):
             return ["E", self._name(kind), value.name]
         if kind is noise.Cipher:
@@ -144,7 +149,10 @@ class _Writer:
             return ["X", self._name(kind), {name: self.value(v) for name, v in _attributes(value)}]
         if tag in _MAPPINGS:
             return [tag, *self._all(part for item in value.items() for part in item)]
-        return [tag, value.maxlen, *self._all(value)] if tag == "Q" else [tag, *self._all(value)]
+        parts = self._all(value)
+        if tag == "S":
+            return [tag, *_ordered(parts)]
+        return [tag, value.maxlen, *parts] if tag == "Q" else [tag, *parts]
 
     def _all(self, values: Iterable[Any]) -> list[Any]:
         return [v if type(v) is str else self.value(v) for v in values]

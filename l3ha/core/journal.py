@@ -6,7 +6,7 @@ A journal is a sequence of segments. A segment is one file, and can be replayed 
 
     record   length u32 | CRC-32 of the length u32 | CRC-32 of the body u32 | body         little-endian
     head     JSON: program, node, start, number of the segment, wall clock, instant, drawn entropy, image
-    step     kind u8 | instant i64 | drawn u16 | effects u16 | event u8 | drawn entropy | 4 bytes per effect | event
+    step     kind u8 | instant i64 | drawn u32 | effects u16 | event u8 | drawn entropy | 4 bytes per effect | event
 
 The image of a start's first segment is what the engine was made of (settings and terms), of every later one its whole
 state (``image``). The entropy that the engine drew is in the record of the step that drew it. Of an effect only a
@@ -30,7 +30,7 @@ from l3ha.base.settings import EchoTarget, Settings
 from l3ha.base.time import Instant
 from l3ha.core import image
 from l3ha.core.engine import Engine
-from l3ha.core.events import Datagram, EchoAnswer, Effect, Event, Memory, Send, SendEcho, SpeakerLine, Tick
+from l3ha.core.events import Datagram, EchoAnswer, Effect, Event, Memory, Send, SendEcho, SpeakerLine, Tick, ToSpeaker
 
 MAGIC = b"l3ha-journal 1\n"
 SUM = 4
@@ -38,7 +38,7 @@ SUM = 4
 
 _FRAME = Struct("<III")
 _LENGTH = Struct("<I")
-_STEP = Struct("<BqHHB")
+_STEP = Struct("<BqIHB")
 _DATAGRAM = Struct("<hBB")
 _ECHO = Struct("<qBB")
 DONE, RAISED = 1, 2
@@ -91,7 +91,7 @@ class Torn:
 
 def fault(error: Exception) -> str:
     """A fault of ours as the journal writes it."""
-    return f"{type(error).__name__}: {error}"[:1000]
+    return f"{type(error).__name__}: {error}"[:1000].encode("utf-8", "replace").decode()
 
 
 def digest(effect: Effect) -> bytes:
@@ -102,8 +102,10 @@ def digest(effect: Effect) -> bytes:
         case SendEcho(target, identifier, sequence, payload):
             where = f"{target.source}>{target.destination}>{target.interval}>{identifier}>{sequence}>"
             said = where.encode() + payload
+        case ToSpeaker(data):
+            said = data
         case _:
-            said = repr(effect).encode("utf-8", "backslashreplace")
+            said = _json(image.write(effect))
     return blake2s(said, digest_size=SUM).digest()
 
 
@@ -167,6 +169,10 @@ def _records(data: bytes) -> Iterator[bytes | Torn]:
         at += _FRAME.size + size
 
 
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def _head(body: bytes) -> Head:
     try:
         h = json.loads(body)
@@ -185,7 +191,7 @@ def _head(body: bytes) -> Head:
             drawn=bytes.fromhex(h["drawn"]),
             image=h["image"],
         )
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise JournalError(f"its head makes no sense: {type(error).__name__}: {error}") from None
 
 
@@ -203,7 +209,7 @@ def _step(body: bytes) -> Step:
         until = at + (SUM * size if kind == DONE else size)
         sums = body[at:until]
         event = _read_event(tag, body[until:])
-    except (StructError, ValueError, LookupError) as error:
+    except (StructError, ValueError, LookupError, RecursionError) as error:
         raise JournalError(f"a record makes no sense: {error}") from None
     effects = tuple(sums[n : n + SUM] for n in range(0, len(sums), SUM)) if kind == DONE else ()
     raised = sums.decode("utf-8", "replace") if kind == RAISED else None
@@ -228,7 +234,7 @@ def _write_event(event: Event) -> tuple[int, bytes]:
         case SpeakerLine(data):
             return _LINE_IN, data
         case _:
-            return _OTHER, json.dumps(image.write(event), separators=(",", ":")).encode()
+            return _OTHER, _json(image.write(event))
 
 
 def _read_event(tag: int, body: bytes) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from struct import error as StructError
 from typing import Any, Protocol
 
 import l3ha
@@ -65,9 +66,10 @@ class Recorder:
         try:
             effects = step(event, now)
         except Exception as error:
-            self._sink.append(record(RAISED, event, now, self._taken(), [fault(error).encode()]))
+            text = fault(error)
+            self._guarded(lambda: self._sink.append(record(RAISED, event, now, self._taken(), [text.encode()])))
             raise
-        self._sink.append(record(DONE, event, now, self._taken(), [digest(e) for e in effects]))
+        self._guarded(lambda: self._sink.append(record(DONE, event, now, self._taken(), [digest(e) for e in effects])))
         return effects
 
     def end(self) -> None:
@@ -87,13 +89,19 @@ class Recorder:
             "now": now,
             "drawn": self._taken().hex(),
         }
-        try:
-            body = json.dumps(head | {"image": written()}, separators=(",", ":")).encode()
-        except image.UnknownKindError as error:
-            self._sink.fail(f"the engine's state cannot be written: {error}")
-            return
         self._number += 1
-        self._sink.begin(MAGIC + framed(body))
+        self._guarded(
+            lambda: self._sink.begin(
+                MAGIC + framed(json.dumps(head | {"image": written()}, separators=(",", ":")).encode())
+            )
+        )
+
+    def _guarded(self, write: Callable[[], None]) -> None:
+        """What cannot be written ends the journal and nothing else."""
+        try:
+            write()
+        except (image.UnknownKindError, StructError, ValueError) as error:
+            self._sink.fail(f"it has no words for {type(error).__name__}: {error}")
 
     def _taken(self) -> bytes:
         if not self._drawn:

@@ -80,16 +80,21 @@ def replay(path: Path, say: Callable[[str], None], *, trace: bool = False, core:
 
 
 class _Entropy:
-    """What the engine drew then."""
+    """What the engine drew then; zeros where it draws more now, so that what it would do can be shown."""
 
-    def __init__(self) -> None:
-        self.left = b""
+    def __init__(self, drawn: bytes) -> None:
+        self._left = drawn
+        self.more = 0
+        """Bytes drawn more than then; negative: less."""
+
+    def give(self, drawn: bytes) -> None:
+        """For the next step."""
+        self._left, self.more = drawn, -len(drawn)
 
     def __call__(self, size: int) -> bytes:
-        if size > len(self.left):
-            raise ValueError(f"the engine draws {size} bytes of entropy where it drew {len(self.left)}")
-        drawn, self.left = self.left[:size], self.left[size:]
-        return drawn
+        drawn, self._left = self._left[:size], self._left[size:]
+        self.more += size
+        return drawn.ljust(size, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,7 @@ class _Player:
 
     def __init__(self, head: Head, core: type[Engine], say: Callable[[str], None], trace: bool) -> None:
         self._node = head.node
-        self._entropy = _Entropy()
-        self._entropy.left = head.drawn
+        self._entropy = _Entropy(head.drawn)
         self._engine = make(head, self._entropy, core)
         self._say, self._trace = say, trace
         self._lines: deque[str] = deque(maxlen=CONTEXT)
@@ -134,7 +138,7 @@ class _Player:
         return None
 
     def _step(self, step: Step) -> _Taken:
-        self._entropy.left = step.drawn
+        self._entropy.give(step.drawn)
         try:
             return _Taken(self._engine.step(step.event, step.now), None)
         except Exception as error:  # an incident may be just that
@@ -153,8 +157,8 @@ class _Player:
                 for n, effect in enumerate(taken.effects)
             ]
             return [where, f"  then {len(step.effects)} effects, now {len(sums)}:", *marks]
-        if self._entropy.left:
-            return [where, f"  the effects are the same; {len(self._entropy.left)} bytes less entropy were drawn"]
+        if self._entropy.more:
+            return [where, f"  the effects are the same, the entropy is not: {self._entropy.more:+} bytes drawn"]
         return []
 
     # --- the trace --------------------------------------------------------------------------------------------------
