@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from l3ha.agent.journal import JournaledEngine
 from l3ha.agent.log import Log
 from l3ha.agent.loop import EngineLike
 from l3ha.agent.process import EXIT_CONFIG, serve
@@ -22,25 +23,44 @@ from l3ha.core import report
 from l3ha.core.engine import Engine
 from l3ha.core.events import Memory
 from l3ha.core.status import Status
+from l3ha.drivers.journal import JournalFiles, UnusableError
 
 
-def run(config: Path | str, node: str | None, run_dir: Path | str, state_dir: Path | str, log_format: str) -> int:
-    """Run the agent in the foreground until it is told to end. Returns the exit code."""
+def run(
+    config: Path | str,
+    node: str | None,
+    run_dir: Path | str,
+    state_dir: Path | str,
+    log_format: str,
+    journal: Callable[[], JournalFiles] | None = None,
+) -> int:
+    """Run the agent in the foreground until it is told to end, and journal what enters it. Returns the exit code."""
     log = Log(log_format)
     reread = partial(load, Path(config), node)
+    files: JournalFiles | None = None
     try:
-        return serve(reread(), reread, Path(run_dir), Path(state_dir), log, _engine)
+        settings = reread()
+        files = journal() if journal is not None else None
+        return serve(settings, reread, Path(run_dir), Path(state_dir), log, partial(_engine, files))
     except ConfigError as error:
         for fault in error.faults:
             log.say("error", str(fault))
         log.say("critical", "the configuration has faults; the agent does not start")
         return EXIT_CONFIG
+    except UnusableError as error:
+        log.say("critical", f"the agent does not start: {error}")
+        return EXIT_CONFIG
     finally:
+        if files is not None:
+            files.close()
         log.close()
 
 
 def _engine(
-    settings: Settings, memory: tuple[Memory, ...], now: Instant
+    files: JournalFiles | None, settings: Settings, memory: tuple[Memory, ...], now: Instant
 ) -> tuple[EngineLike, Callable[[Instant], Status]]:
+    if files is not None:
+        journaled = JournaledEngine(settings, memory, os.urandom, now, files)
+        return journaled, partial(report.status, journaled.engine)
     engine = Engine(settings, memory, os.urandom, now)
     return engine, partial(report.status, engine)

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from l3ha.cli.text import clean
 from l3ha.cli.where import BadNews
 
 if TYPE_CHECKING:
@@ -46,6 +48,13 @@ class _Score:
 )
 @click.option("--first", type=click.IntRange(0), default=None, help="First seed of a hunt; default: from the clock.")
 @click.option("--case", "file", type=click.Path(path_type=Path), help="Play a case that was kept in a file.")
+@click.option(
+    "--replay",
+    "journal",
+    type=click.Path(path_type=Path),
+    help="Replay the journal of an agent (a directory, or one file of it) and compare the effects.",
+)
+@click.option("--trace", is_flag=True, help="With --replay: print what happened, not only a difference.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Write the case (minimised, after a hunt) to this file.")
 @click.option("--nodes", type=click.IntRange(1), default=2, show_default=True, help="Nodes of the cluster: 1 or 2.")
 def sim(
@@ -54,19 +63,24 @@ def sim(
     minutes: float | None,
     first: int | None,
     file: Path | None,
+    journal: Path | None,
+    trace: bool,
     keep: Path | None,
     nodes: int,
 ) -> None:
     """Play the engine against a virtual network, virtual routers and a virtual ExaBGP.
 
-    The same seed gives the same trace, on every machine. Exit code 1: an invariant of the protocol did not hold.
+    The same seed gives the same trace, on every machine. Exit code 1: an invariant of the protocol did not hold, or a
+    replay gave another effect; 2: a journal cannot be replayed.
     """
     if nodes > 2:
         raise click.UsageError(f"--nodes {nodes}: this version of l3ha has clusters of one or two nodes")
     if file is not None and nodes != 2:
         raise click.UsageError("--nodes does not go with --case: the file says how many nodes there are")
-    if sum(x is not None for x in (seed, name, minutes, file)) != 1:
-        raise click.UsageError("one of --seed, --scenario, --hunt and --case is wanted")
+    if sum(x is not None for x in (seed, name, minutes, file, journal)) != 1:
+        raise click.UsageError("one of --seed, --scenario, --hunt, --case and --replay is wanted")
+    if trace and journal is None:
+        raise click.UsageError("--trace goes with --replay; the others always print their trace")
     from l3ha.sim.case import case
 
     if minutes is not None:
@@ -77,6 +91,14 @@ def sim(
         _story(name, keep, nodes)
     elif file is not None:
         _kept(file)
+    elif journal is not None:
+        _replay(journal, trace)
+
+
+def _replay(journal: Path, trace: bool) -> None:
+    from l3ha.sim.replay import replay
+
+    sys.exit(replay(journal, lambda line: click.echo(clean(line)), trace=trace))
 
 
 def _story(name: str, keep: Path | None, nodes: int) -> None:

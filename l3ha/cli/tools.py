@@ -122,14 +122,34 @@ def _write_secret(path: Path, secret: str) -> None:
 
 @click.command()
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Default: console on a terminal, else json.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    envvar="L3HA_JOURNAL",
+    show_envvar=True,
+    help="Keep everything that enters the engine in this directory, for `l3ha sim --replay`. Holds the node's keys.",
+)
+@click.option(
+    "--journal-limit",
+    "mib",
+    type=click.IntRange(16),
+    default=128,
+    show_default=True,
+    metavar="MIB",
+    help="MiB of the journal; the oldest eighth goes when it is reached.",
+)
 @takes("config", "node", "run_dir", "state_dir")
 @pass_where
-def agent(where: Where, log_format: str | None) -> None:
+def agent(where: Where, log_format: str | None, journal: Path | None, mib: int) -> None:
     """Run the agent of this node in the foreground."""
-    from l3ha.agent import main
+    from functools import partial
 
+    from l3ha.agent import main
+    from l3ha.drivers.journal import MIB, JournalFiles
+
+    files = None if journal is None else partial(JournalFiles, journal, mib * MIB)
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
-    sys.exit(main.run(where.config, where.node, where.run_dir, where.state_dir, chosen))
+    sys.exit(main.run(where.config, where.node, where.run_dir, where.state_dir, chosen, files))
 
 
 @click.command()

@@ -19,6 +19,7 @@ from l3ha.sim.exabgp import Exabgp, Update
 from l3ha.sim.faults import Fault, Kind
 from l3ha.sim.process import PIPE, Agent, Helper, Observer
 from l3ha.sim.setting import Variant, settings
+from l3ha.sim.trace import told
 
 AGENT_START: tuple[Duration, Duration] = (50 * MS, 300 * MS)
 EXABGP_START: tuple[Duration, Duration] = (100 * MS, 600 * MS)
@@ -277,11 +278,8 @@ class Node:
             case ev.Remember(groups):
                 if not self.world.conditions.disk_full[self.id]:
                     self.disk.update({g.srg: g for g in groups})
-            case ev.Note():
-                rule = f" [{effect.rule}]" if effect.rule else ""
-                self.world.say(self.id, f"{effect.kind}{rule} {effect.text}")
-            case ev.Answer():
-                self.world.say(self.id, f"answer: {effect.text}")
+            case ev.Note() | ev.Answer():
+                self.world.say(self.id, told(effect))
             case ev.Exit():
                 self.world.say(self.id, "agent is gone")
                 self._hang_up()

@@ -6,7 +6,7 @@ import struct
 from functools import partial
 
 from l3ha.base.settings import EchoTarget
-from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.base.time import MS, Duration, Instant
 from l3ha.core import events as ev
 from l3ha.core.engine import Engine
 from l3ha.core.speaker import Speaker
@@ -20,6 +20,7 @@ from l3ha.sim.process import Observer
 from l3ha.sim.router import Router
 from l3ha.sim.session import BgpSession
 from l3ha.sim.setting import FLOATING, NODES, ROUTERS, Variant, address
+from l3ha.sim.trace import line
 from l3ha.wire import icmp
 
 ECHO_TIME: tuple[Duration, Duration] = (MS // 2, 2 * MS)
@@ -143,8 +144,7 @@ class World:
     def say(self, node: int, text: str) -> None:
         """One line of the trace."""
         if self.lines is not None:
-            who = f"n{node}" if node else "--"
-            self.lines.append(f"{self.clock.now / SECOND:9.4f}  {who}  {text}")
+            self.lines.append(line(self.clock.now, f"n{node}" if node else "--", text))
 
     def send(self, node: int, effect: ev.Send) -> None:
         """A datagram leaves on a path: it may be lost, doubled, delayed, damaged."""

@@ -70,10 +70,12 @@ def exchange(private: bytes, public: bytes) -> bytes:
 class Cipher:
     """One direction's key. The nonce is the caller's: it travels in the packet, and must never seal twice."""
 
-    __slots__ = ("_aead",)
+    __slots__ = ("_aead", "key")
 
     def __init__(self, key: bytes) -> None:
         self._aead = ChaCha20Poly1305(key)
+        self.key = key
+        """For the journal, which must be able to make this object again."""
 
     def seal(self, nonce: int, header: bytes, plaintext: bytes) -> bytes:
         """Encrypt, authenticate ``header`` along. The result is 16 bytes longer than ``plaintext``."""
