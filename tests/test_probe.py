@@ -79,7 +79,7 @@ def test_an_arbiter_that_does_not_answer_us_does_not_judge_us() -> None:
 def test_a_process_that_resumes_recalls_whom_it_knew() -> None:
     bench = Bench()
     bench.probe.told(frozenset({R1.name, "no arbiter any more"}))
-    assert bench.probe.answered == {R1.name}
+    assert bench.probe.trusted == {R1.name} and not bench.probe.answered
     assert bench.tick(R1.own, R2.own, times=3) is Verdict.LOSE, "r1's silence says something"
 
 
