@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from l3ha.base.names import Level, NodeId, SrgId, SrgState, Term
 from l3ha.base.settings import Srg, Timers
@@ -331,10 +332,14 @@ class SrgMachine:
     # --- the table --------------------------------------------------------------------------------------------
 
     def _one(self, facts: Facts, now: Instant) -> bool:
-        for _, rule in ANY + (CONTACT if facts.contact else ALONE):  # noqa: SIM110 - once per step and group
+        """The first line that fits; False where none does, or only *bound*, which waits."""
+        for name, rule in self._table(facts):
             if rule(self, facts, now):
-                return True
+                return name is not Rule.BOUND
         return False
+
+    def _table(self, facts: Facts) -> Table:
+        return ANY + (CONTACT if facts.contact else ALONE)
 
     def _failed(self, facts: Facts, now: Instant) -> bool:
         if facts.eligible or self.state is SrgState.INELIGIBLE:
@@ -492,10 +497,12 @@ class SrgMachine:
         return (asking.id, f"preemption by {asking.name}") if asking else None
 
     def _bound(self, _facts: Facts, _now: Instant) -> bool:
-        return False  # the promise is alive: ``_free`` keeps every rule below from acting
+        # S4: while the promise is alive its holder may be taking over, and no line below is looked at. What the routers
+        # say is counted meanwhile (not counting lets two be ACTIVE for three ticks longer: exploration).
+        return self.grant is not None
 
     def _hold_on(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.ACTIVE or self.confirmed or self.grant is not None:
+        if self.state is not SrgState.ACTIVE or self.confirmed:
             return False
         if max(facts.win, facts.part) < self.srg.up:
             return False
@@ -504,7 +511,7 @@ class SrgMachine:
         return True
 
     def _outranked(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.ACTIVE or self.grant is not None or facts.lose < self.srg.down:
+        if self.state is not SrgState.ACTIVE or facts.lose < self.srg.down:
             return False
         self._become(
             SrgState.BACKUP, Rule.OUTRANKED, "no contact, and routers that used to answer us prefer somebody else", now
@@ -512,12 +519,7 @@ class SrgMachine:
         return True
 
     def _in_the_dark(self, facts: Facts, now: Instant) -> bool:
-        if (
-            self.state is not SrgState.ACTIVE
-            or not self.confirmed
-            or self.grant is not None
-            or facts.unknown < self.srg.down
-        ):
+        if self.state is not SrgState.ACTIVE or not self.confirmed or facts.unknown < self.srg.down:
             return False
         self.confirmed = False
         self._mark(Rule.IN_THE_DARK, "no contact and no arbiter that could tell; staying", now)
@@ -533,7 +535,7 @@ class SrgMachine:
         return True
 
     def _silence(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.BACKUP or not self.heir or self.grant is not None or not facts.reach:
+        if self.state is not SrgState.BACKUP or not self.heir or not facts.reach:
             return False
         if not facts.witness_alive or any(p.heard and p.state is SrgState.ACTIVE for p in facts.peers):
             return False
@@ -556,7 +558,7 @@ class SrgMachine:
         return True
 
     def _settle_down(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.HOLD or self.grant is not None or now - self._boot < self.timers.boot:
+        if self.state is not SrgState.HOLD or now - self._boot < self.timers.boot:
             return False
         if max(facts.lose, facts.unknown) < self.srg.down:
             return False
@@ -570,7 +572,7 @@ class SrgMachine:
 
     def _may_take(self, facts: Facts, now: Instant) -> bool:
         booted = self.state is SrgState.HOLD and now - self._boot >= self.timers.boot
-        return (booted or self.state is SrgState.BACKUP) and self.grant is None and bool(facts.reach)
+        return (booted or self.state is SrgState.BACKUP) and bool(facts.reach)
 
     def _next(self, facts: Facts) -> Term:
         return Term(self.seen + (1 if facts.lone or facts.peer_ever_heard else LONE_STRIDE))
@@ -649,13 +651,14 @@ class SrgMachine:
         return "verifying" if self._verification is not None else None
 
 
-_RuleMethod = Callable[[SrgMachine, Facts, Instant], bool]
+Table: TypeAlias = tuple[tuple[Rule, Callable[[SrgMachine, Facts, Instant], bool]], ...]
+"""Lines of protocol §5 in their order. A line returns True where it fits, and has acted then."""
 
-ANY: tuple[tuple[Rule, _RuleMethod], ...] = (
+ANY: Table = (
     (Rule.FAILED, SrgMachine._failed),
     (Rule.RECOVERED, SrgMachine._recovered),
 )
-CONTACT: tuple[tuple[Rule, _RuleMethod], ...] = (
+CONTACT: Table = (
     (Rule.FOLLOW, SrgMachine._follow),
     (Rule.ELECT, SrgMachine._elect),
     (Rule.SUCCEED, SrgMachine._succeed),
@@ -665,7 +668,7 @@ CONTACT: tuple[tuple[Rule, _RuleMethod], ...] = (
     (Rule.DUEL, SrgMachine._duel),
     (Rule.HANDOVER, SrgMachine._handover),
 )
-ALONE: tuple[tuple[Rule, _RuleMethod], ...] = (
+ALONE: Table = (
     (Rule.BOUND, SrgMachine._bound),
     (Rule.HOLD_ON, SrgMachine._hold_on),
     (Rule.OUTRANKED, SrgMachine._outranked),
@@ -703,4 +706,4 @@ def _past(since: Instant | None, duration: Duration, now: Instant) -> bool:
     return since is not None and now - since >= duration
 
 
-__all__ = ["ALONE", "ANY", "CONTACT", "Grant", "Move", "SrgId", "SrgMachine"]
+__all__ = ["ALONE", "ANY", "CONTACT", "Grant", "Move", "SrgId", "SrgMachine", "Table"]
