@@ -240,6 +240,16 @@ def test_nothing_broken_excuses_nothing() -> None:
     assert accepted(whole, (True, False), (0, 1)) is None
 
 
+def test_an_unheard_node_is_excused_only_where_its_router_is_silent() -> None:
+    def judged(faults: Fault) -> str | None:
+        return accepted(Geometry.of(int(faults), (True, True), (True, True)), (True, False), (0, 1))
+
+    assert judged(F.FILTER | F.LINK_A2 | F.SILENT_2) is not None
+    assert judged(F.FILTER | F.LINK_A2) is None
+    assert judged(F.LINK_A2 | F.SILENT_2) is None
+    assert judged(F.FILTER | F.LINK_A2 | F.SILENT_1) is None
+
+
 def test_a_router_that_does_not_follow_its_active_node_is_never_excused() -> None:
     g = Geometry.of(int(Fault.LINK_B1), (True, True), (True, True))
     assert accepted(g, (True, False), (1, 0)) is None
