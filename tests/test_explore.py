@@ -68,6 +68,7 @@ def test_one_fault_and_its_heal_anywhere_in_time(one_fault: Explored) -> None:
     assert v.stay == {Ending.ONE_AND_BACKUP: 5510, Ending.ONE: 783}
 
 
+@pytest.mark.timeout(600)
 def test_two_faults_anywhere_in_time() -> None:
     found = explore(2, heals=False, leave_out=int(TWIN))
     nothing_forbidden(found)
