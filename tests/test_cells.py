@@ -16,7 +16,8 @@ from l3ha.base.names import NodeId, SrgId, SrgState, Term
 from l3ha.base.time import SECOND, Instant
 from l3ha.core.events import Memory
 from l3ha.core.facts import Facts, Rule
-from l3ha.core.srg import ALONE, ANY, CONTACT, Grant, SrgMachine, Table
+from l3ha.core.group import Grant
+from l3ha.core.srg import ALONE, ANY, CONTACT, SrgMachine, Table
 from l3ha.sim.explore.search import Search
 from l3ha.sim.explore.shape import Shape
 from l3ha.sim.explore.world import World
