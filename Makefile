@@ -9,9 +9,10 @@ export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
 MINUTES ?= 10
 SAMPLE ?= 0
+FAULTS ?= 2
 N ?= n1
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt mutants fuzz cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt explore mutants fuzz cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -74,6 +75,9 @@ fuzz: $(VENV)/.stamp build/.fuzz  ## every decoder of foreign bytes, MINUTES for
 build/.fuzz: requirements-fuzz.lock | $(VENV)/.stamp  # apart from the main lock: not every Python has a wheel of it
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
 	@mkdir -p build && touch $@
+
+explore: $(VENV)/.stamp  ## every state that FAULTS faults can lead to; three take gigabytes, and no fault heals singly then
+	nice -n 19 $(BIN)/python -m l3ha.sim.explore --faults $(FAULTS) $(if $(filter 0 1 2,$(FAULTS)),,--no-heals)
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'

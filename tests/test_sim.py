@@ -20,7 +20,7 @@ from l3ha.core.facts import Facts, Rule
 from l3ha.core.icl import IclPeer, PathState
 from l3ha.core.node import NodeFacts, NodeMachine
 from l3ha.core.speaker import Speaker
-from l3ha.core.srg import ALONE, ANY, CONTACT, SrgMachine
+from l3ha.core.srg import SrgMachine, Table
 from l3ha.sim.bounds import Law
 from l3ha.sim.campaign import Stage, hunt, idle, minimise, run
 from l3ha.sim.case import Case, Ending, case
@@ -143,9 +143,8 @@ def plant(
 class Named(SrgMachine):
     """The table of rules by name, so that a subclass may replace one of them."""
 
-    def _one(self, facts: Facts, now: Instant) -> bool:
-        rules = ANY + (CONTACT if facts.contact else ALONE)
-        return any(getattr(self, rule.__name__)(facts, now) for _, rule in rules)
+    def _table(self, facts: Facts) -> Table:
+        return tuple((name, getattr(type(self), rule.__name__)) for name, rule in super()._table(facts))
 
 
 class NoGrant(Named):
@@ -214,12 +213,8 @@ class NoPromise(Named):
     def _free(self) -> bool:
         return self.claim is None
 
-    def _may_take(self, facts: Facts, now: Instant) -> bool:
-        grant, self.grant = self.grant, None
-        try:
-            return super()._may_take(facts, now)
-        finally:
-            self.grant = grant
+    def _bound(self, _facts: Facts, _now: Instant) -> bool:
+        return False
 
     def _granted(self, facts: Facts, now: Instant) -> bool:
         grant, self.grant = self.grant, None

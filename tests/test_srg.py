@@ -11,7 +11,8 @@ from l3ha.base.settings import Preempt, Srg
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.events import Memory
 from l3ha.core.facts import Facts, PeerFacts, Rule
-from l3ha.core.srg import ALONE, ANY, CONTACT, Grant, SrgMachine
+from l3ha.core.group import Grant
+from l3ha.core.srg import ALONE, ANY, CONTACT, SrgMachine
 from tests.world import TIMERS
 
 T0: Instant = 1_000 * SECOND

@@ -5,8 +5,9 @@ the activeness probe decides; every takeover has a greater *term*, and the term 
 or has just started distrusts itself before it speaks.
 
 The machine is a table: ``ANY``, ``CONTACT`` and ``ALONE`` list the rules in the order of protocol §5, the first that
-fits is taken, and only ``_become`` changes the state. A rule is a method that returns True when it has acted. Time and
-facts are arguments; the wish of the group (``level`` and ``term``) is a function of the state.
+fits is taken, and only ``_become`` (in ``group``) changes the state. A rule is a method that returns True when it has
+acted (*bound*: when it fits). Time and facts are arguments; the wish of the group (``level`` and ``term``) is a
+function of the state. *handover* and what follows from it stand in ``move``.
 
     HOLD --elect/granted, won--> ACTIVE --duel, outranked--> BACKUP --granted, silence, won--> ACTIVE
     HOLD --follow, settle down--> BACKUP        any --failed--> INELIGIBLE --recovered--> HOLD
@@ -15,13 +16,14 @@ facts are arguments; the wish of the group (``level`` and ``term``) is a functio
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from l3ha.base.names import Level, NodeId, SrgId, SrgState, Term
-from l3ha.base.settings import Srg, Timers
-from l3ha.base.time import MS, Duration, Instant
-from l3ha.core.events import Check, Memory, Note, NoteKind
+from l3ha.base.names import NodeId, SrgState, Term
+from l3ha.base.time import Duration, Instant
+from l3ha.core.events import Note
 from l3ha.core.facts import Facts, PeerFacts, Rule
+from l3ha.core.group import Grant, past
+from l3ha.core.move import PlannedMove
 
 LONE_STRIDE = 1000
 """Next term when no peer was heard since the process started: greater than anything a lost disk may have forgotten."""
@@ -32,108 +34,8 @@ MAX_RULES_PER_STEP = 6
 _CLASS = {SrgState.ACTIVE: 3, SrgState.BACKUP: 2, SrgState.HOLD: 1, SrgState.INELIGIBLE: 0}
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A promise: ``number`` is ``to``'s. Until ``until`` the giver does nothing of its own (S4)."""
-
-    number: Term
-    to: NodeId
-    until: Instant
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A planned move that this node gave away (protocol §6)."""
-
-    to: NodeId
-    number: Term
-    reason: str
-    started: Instant
-    active: bool = False
-    """The other node has become ACTIVE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The new active node's proof that routers follow it."""
-
-    until: Instant
-    giver: NodeId | None
-    """Who handed the group over; it gets it back when the proof fails. None: nobody to hand back to."""
-    need_win: bool
-    """False where no arbiter tells the giver anything either: then there is no answer to wait for."""
-
-
-class SrgMachine:
+class SrgMachine(PlannedMove):
     """One group on this node."""
-
-    def __init__(self, srg: Srg, me: NodeId, timers: Timers, memory: Memory | None, now: Instant) -> None:
-        self.srg = srg
-        self.me = me
-        self.timers = timers
-        self.state = SrgState.HOLD
-        self.confirmed = False
-        self.term: Term = memory.term if memory else Term(0)
-        self.seen: Term = memory.seen if memory else Term(0)
-        self.claim: Term | None = None
-        self.grant: Grant | None = None
-        self.heir = False
-        self.rule = Rule.BOOT
-        self.reason = "the process has started"
-        self.since = self.rule_at = now
-        self.move: Move | None = None
-        self.verified = False
-        self.contact = False
-        self._boot = now
-        self._numbered = now
-        self._eligible_since: Instant | None = None
-        self._noactive_since: Instant | None = None
-        self._superset_since: Instant | None = None
-        self._better_since: Instant | None = None
-        self._preempted: tuple[Instant, ...] = ()
-        self._was_active: frozenset[NodeId] = frozenset()
-        self._drain_until: Instant | None = None
-        self._verification: Verification | None = None
-        self._wanted: tuple[NodeId | None, str] | None = None
-        self._last_given: Instant | None = None
-        self._notes: list[Note] = []
-
-    # --- what the world sees of it ----------------------------------------------------------------------------
-
-    @property
-    def level(self) -> Level:
-        """The preference that routers shall see (S5)."""
-        match self.state:
-            case SrgState.ACTIVE:
-                return Level.HIGH
-            case SrgState.BACKUP:
-                return Level.MEDIUM if self._drain_until is None else Level.HIGH
-            case SrgState.HOLD | SrgState.INELIGIBLE:
-                return Level.LOW
-
-    @property
-    def priority(self) -> int:
-        """Own activeness priority."""
-        return self.srg.priorities[self.me]
-
-    @property
-    def draining(self) -> bool:
-        """BACKUP already, but the old HIGH still covers the new node."""
-        return self._drain_until is not None
-
-    def wants(self, facts: Facts, now: Instant) -> bool:
-        """Whether this node asks for the group back (preemption, protocol §6)."""
-        rule = self.srg.preempt
-        if rule is None or self.state is not SrgState.BACKUP or self._better_since is None:
-            return False
-        recent = [t for t in self._preempted if now - t < rule.window]
-        active = next((p for p in facts.peers if p.contact and p.state is SrgState.ACTIVE), None)
-        return (
-            active is not None
-            and active.confirmed
-            and now - self._better_since >= rule.stable_for
-            and len(recent) < rule.max
-        )
 
     # --- doors ------------------------------------------------------------------------------------------------
 
@@ -179,55 +81,6 @@ class SrgMachine:
         self.confirmed = False
         notes, self._notes = self._notes, []
         return notes
-
-    def memory(self, known: frozenset[str]) -> Memory:
-        """What must be on disk before it is used. ``known``: the arbiters that the probe knows."""
-        return Memory(self.srg.id, self.term, self.seen, known)
-
-    def learn(self, term: Term) -> None:
-        """A number seen elsewhere (at our own speaker, after a lost disk)."""
-        self.seen = max(self.seen, term)
-
-    def reconfigure(self, srg: Srg, timers: Timers) -> None:
-        """New settings of the same group; the state stays."""
-        self.srg, self.timers = srg, timers
-
-    def preconditions(self, facts: Facts, to: NodeId | None, now: Instant) -> tuple[Check, ...]:
-        """What protocol §6.1 demands of a planned move, fact by fact."""
-        peer = next((p for p in facts.peers if to is None or p.id == to), None)
-        name = peer.name if peer else "peer"
-        contact = peer is not None and peer.contact
-        checks = [
-            Check(
-                "this node is ACTIVE and confirmed", self.state is SrgState.ACTIVE and self.confirmed, self._describe()
-            ),
-            Check("contact with the peer", contact, f"{name}: {'in contact' if contact else 'no contact'}"),
-        ]
-        if peer is not None:
-            missing = facts.reach - peer.reach
-            fit = "eligible" if peer.eligible else "not eligible"
-            checks += [
-                Check("peer is BACKUP", peer.state is SrgState.BACKUP, f"{name}: {peer.state}"),
-                Check(
-                    "peer is eligible and ready",
-                    peer.eligible and peer.ready,
-                    f"{name}: {fit}, {'' if peer.ready else 'not '}ready",
-                ),
-                Check(
-                    "peer reaches every router that we reach", not missing, ", ".join(sorted(missing)) or "same routers"
-                ),
-                Check(
-                    "same routes and floating addresses",
-                    peer.same_routes,
-                    "same" if peer.same_routes else "they differ",
-                ),
-            ]
-        checks.append(Check("no grant is alive", self.grant is None, self.describe_grant(now)))
-        return tuple(checks)
-
-    def request_move(self, to: NodeId | None, reason: str) -> None:
-        """The operator (or the node's shutdown) wants the group to go; rule *handover* takes it from here."""
-        self._wanted = (to, reason)
 
     def deadline(self, facts: Facts, now: Instant) -> Instant | None:
         """When a rule may begin to fit although nothing happens."""
@@ -290,54 +143,17 @@ class SrgMachine:
         if self.claim is not None and (self.claim <= self.seen and not self._grant_for(facts, self.claim)):
             self.claim = None  # somebody else used the number; the rule that claimed will claim again
 
-    def _give_up_grant(self, now: Instant) -> None:
-        self.grant = None
-        if self.move and not self.move.active:
-            took = (now - self.move.started) // MS
-            self._tell(
-                NoteKind.MOVE, f"planned move rolled back after {took} ms: the peer did not become ACTIVE", alarm=True
-            )
-            self.move = None
-
-    def _follow_move(self, move: Move, facts: Facts, now: Instant) -> None:
-        peer = next((p for p in facts.peers if p.id == move.to), None)
-        if peer is None or peer.state is not SrgState.ACTIVE or peer.term < move.number:
-            return
-        took = (now - move.started) // MS
-        if not move.active:
-            self._tell(NoteKind.MOVE, f"{peer.name} is ACTIVE after {took} ms")
-            self.move = move = replace(move, active=True)
-        if peer.verified:
-            # The probe proves the floating address at each router; other prefixes may follow within T_bgp.
-            if self._drain_until is not None:
-                self._drain_until = min(self._drain_until, now + self.timers.bgp)
-            self.move = None
-            self._tell(NoteKind.MOVE, f"{peer.name} verified after {took} ms: the planned move is complete")
-        elif now - move.started > self.timers.verify + self.timers.grant:
-            self.move = None
-
-    def _verify(self, facts: Facts, now: Instant) -> None:
-        if facts.acked_term != self.term:
-            return
-        need_win = self._verification is None or self._verification.need_win
-        won = facts.floating_sent is not None and facts.floating_sent >= facts.acked_at
-        if won or not need_win:
-            self.verified = True
-            self._verification = None
-            took = (now - self._numbered) // MS
-            self._tell(
-                NoteKind.MOVE,
-                f"term {self.term} verified after {took} ms: neighbors acknowledged it"
-                + (", the probe wins" if won else ""),
-            )
-
     # --- the table --------------------------------------------------------------------------------------------
 
     def _one(self, facts: Facts, now: Instant) -> bool:
-        for _, rule in ANY + (CONTACT if facts.contact else ALONE):  # noqa: SIM110 - once per step and group
+        """The first line that fits; False where none does, or only *bound*, which waits."""
+        for name, rule in self._table(facts):
             if rule(self, facts, now):
-                return True
+                return name is not Rule.BOUND
         return False
+
+    def _table(self, facts: Facts) -> Table:
+        return ANY + (CONTACT if facts.contact else ALONE)
 
     def _failed(self, facts: Facts, now: Instant) -> bool:
         if facts.eligible or self.state is SrgState.INELIGIBLE:
@@ -350,7 +166,7 @@ class SrgMachine:
         return True
 
     def _recovered(self, _facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.INELIGIBLE or not _past(self._eligible_since, self.timers.recover, now):
+        if self.state is not SrgState.INELIGIBLE or not past(self._eligible_since, self.timers.recover, now):
             return False
         self._become(SrgState.HOLD, Rule.RECOVERED, "eligible again", now)
         return True
@@ -379,7 +195,7 @@ class SrgMachine:
         inside = [p for p in facts.peers if p.contact]
         if all(p.state is SrgState.INELIGIBLE for p in inside):
             return self._claim(Rule.SUCCEED, "the peer is INELIGIBLE", now)
-        if _past(self._noactive_since, self.timers.noactive, now):
+        if past(self._noactive_since, self.timers.noactive, now):
             return self._claim(Rule.SUCCEED, "the peer is not ACTIVE", now)
         return False
 
@@ -415,22 +231,6 @@ class SrgMachine:
             return True
         return False
 
-    def _accept(self, giver: PeerFacts, number: Term, now: Instant) -> None:
-        """Take what was not asked for: the rest of a failed node, or a planned move."""
-        planned = giver.state is SrgState.ACTIVE
-        asked = self._better_since is not None and self.srg.preempt is not None
-        hand_back = (
-            self._last_given is not None
-            and now - self._last_given < self.timers.verify + self.timers.grant + self.timers.drain
-        )
-        if planned and asked:
-            self._preempted = (*self._preempted[-15:], now)
-        why = "planned move from" if planned else "left to us by"
-        self._activate(number, Rule.GRANTED, f"{why} {giver.name}", now)
-        if planned:
-            holder = None if hand_back else giver.id
-            self._verification = Verification(now + self.timers.verify, holder, giver.informed)
-
     def _reclaim(self, facts: Facts, now: Instant) -> bool:
         if self.state is not SrgState.ACTIVE or self.confirmed or _active(facts) or not self._free():
             return False
@@ -454,51 +254,13 @@ class SrgMachine:
         self._drain_until = now + self.timers.drain if cover else None
         return True
 
-    def _handover(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.ACTIVE or not self.confirmed:
-            self._wanted = None
-            return False
-        wanted = self._reason_to_move(facts, now)
-        if wanted is None:
-            return False
-        to, reason = wanted
-        self._wanted = None
-        checks = self.preconditions(facts, to, now)
-        peer = next((p for p in facts.peers if p.contact and to in (None, p.id)), None)
-        if peer is None or not all(c.ok for c in checks):
-            return False
-        self.confirmed = False
-        self._promise(peer, Term(self.seen + 1), now)
-        self.move = Move(peer.id, Term(self.seen), reason, now)
-        self._last_given = now
-        self._verification = None
-        self._mark(Rule.HANDOVER, f"planned move to {peer.name}: {reason}", now)
-        return True
-
-    def _reason_to_move(self, facts: Facts, now: Instant) -> tuple[NodeId | None, str] | None:
-        if self._wanted is not None:
-            return self._wanted
-        proof = self._verification
-        if proof is not None and not self.verified and now >= proof.until:
-            self._verification = None
-            if facts.acked_term == self.term and (facts.floating_any or 0) >= facts.acked_at:
-                self.verified = True
-                self._tell(
-                    NoteKind.MOVE, "verified by a part of the routers only: the others do not follow", alarm=True
-                )
-            elif proof.giver is not None:
-                self._tell(NoteKind.MOVE, "not verified in time: handing the group back", alarm=True)
-                return proof.giver, "not verified in time"
-        if _past(self._superset_since, self.timers.settle, now):
-            return None, "the peer reaches more routers"
-        asking = next((p for p in facts.peers if p.contact and p.wants), None)
-        return (asking.id, f"preemption by {asking.name}") if asking else None
-
     def _bound(self, _facts: Facts, _now: Instant) -> bool:
-        return False  # the promise is alive: ``_free`` keeps every rule below from acting
+        # S4: while the promise is alive its holder may be taking over, and no line below is looked at. What the routers
+        # say is counted meanwhile (not counting lets two be ACTIVE for three ticks longer: exploration).
+        return self.grant is not None
 
     def _hold_on(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.ACTIVE or self.confirmed or self.grant is not None:
+        if self.state is not SrgState.ACTIVE or self.confirmed:
             return False
         if max(facts.win, facts.part) < self.srg.up:
             return False
@@ -507,7 +269,7 @@ class SrgMachine:
         return True
 
     def _outranked(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.ACTIVE or self.grant is not None or facts.lose < self.srg.down:
+        if self.state is not SrgState.ACTIVE or facts.lose < self.srg.down:
             return False
         self._become(
             SrgState.BACKUP, Rule.OUTRANKED, "no contact, and routers that used to answer us prefer somebody else", now
@@ -515,12 +277,7 @@ class SrgMachine:
         return True
 
     def _in_the_dark(self, facts: Facts, now: Instant) -> bool:
-        if (
-            self.state is not SrgState.ACTIVE
-            or not self.confirmed
-            or self.grant is not None
-            or facts.unknown < self.srg.down
-        ):
+        if self.state is not SrgState.ACTIVE or not self.confirmed or facts.unknown < self.srg.down:
             return False
         self.confirmed = False
         self._mark(Rule.IN_THE_DARK, "no contact and no arbiter that could tell; staying", now)
@@ -536,7 +293,7 @@ class SrgMachine:
         return True
 
     def _silence(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.BACKUP or not self.heir or self.grant is not None or not facts.reach:
+        if self.state is not SrgState.BACKUP or not self.heir or not facts.reach:
             return False
         if not facts.witness_alive or any(p.heard and p.state is SrgState.ACTIVE for p in facts.peers):
             return False
@@ -559,7 +316,7 @@ class SrgMachine:
         return True
 
     def _settle_down(self, facts: Facts, now: Instant) -> bool:
-        if self.state is not SrgState.HOLD or self.grant is not None or now - self._boot < self.timers.boot:
+        if self.state is not SrgState.HOLD or now - self._boot < self.timers.boot:
             return False
         if max(facts.lose, facts.unknown) < self.srg.down:
             return False
@@ -573,7 +330,7 @@ class SrgMachine:
 
     def _may_take(self, facts: Facts, now: Instant) -> bool:
         booted = self.state is SrgState.HOLD and now - self._boot >= self.timers.boot
-        return (booted or self.state is SrgState.BACKUP) and self.grant is None and bool(facts.reach)
+        return (booted or self.state is SrgState.BACKUP) and bool(facts.reach)
 
     def _next(self, facts: Facts) -> Term:
         return Term(self.seen + (1 if facts.lone or facts.peer_ever_heard else LONE_STRIDE))
@@ -589,76 +346,15 @@ class SrgMachine:
         self._mark(rule, f"{why}: claiming term {self.claim}", now)
         return True
 
-    def _promise(self, peer: PeerFacts, number: Term, now: Instant) -> None:
-        self.seen = max(self.seen, number)
-        self.grant = Grant(number, peer.id, now + self.timers.grant)
-        self._tell(NoteKind.RULE, f"term {number} granted to {peer.name}", rule=Rule.GRANT)
 
-    def _number(self, number: Term, now: Instant) -> None:
-        """``↑n``: advertise HIGH with number n."""
-        self.term = number
-        self._numbered = now
-        self.seen = max(self.seen, number)
-        self.verified = False
+Table: TypeAlias = tuple[tuple[Rule, Callable[[SrgMachine, Facts, Instant], bool]], ...]
+"""Lines of protocol §5 in their order. A line returns True where it fits, and has acted then."""
 
-    def _activate(self, number: Term, rule: Rule, reason: str, now: Instant) -> None:
-        self._number(number, now)
-        self._become(SrgState.ACTIVE, rule, f"{reason}; term {number}", now)
-        self.confirmed = True
-
-    def _become(self, state: SrgState, rule: Rule, reason: str, now: Instant) -> None:
-        """The only place where the state changes."""
-        old = self.state
-        self.state = state
-        self.since = self.rule_at = now
-        self.rule, self.reason = rule, reason
-        self.confirmed = False
-        self.claim = None
-        self.heir = False
-        self._drain_until = None
-        self._verification = None
-        if state is not SrgState.BACKUP:
-            self.move = None
-        if state is SrgState.ACTIVE:
-            self.grant = None if rule is not Rule.RESUME else self.grant
-        fields = (("old", str(old)), ("new", str(state)), ("term", int(self.term)))
-        text = f"{old} -> {state}: {reason}"
-        self._notes.append(
-            Note(NoteKind.TRANSITION, text, self.srg.id, str(rule), fields, state is SrgState.INELIGIBLE)
-        )
-
-    def _mark(self, rule: Rule, reason: str, now: Instant) -> None:
-        """A rule acted without changing the state."""
-        self.rule, self.reason, self.rule_at = rule, reason, now
-        self._tell(NoteKind.RULE, reason, rule=rule)
-
-    def _tell(self, kind: NoteKind, text: str, *, rule: Rule | None = None, alarm: bool = False) -> None:
-        self._notes.append(Note(kind, text, self.srg.id, None if rule is None else str(rule), (), alarm))
-
-    def _describe(self) -> str:
-        return f"{self.state}{'' if self.confirmed or self.state is not SrgState.ACTIVE else ' (unconfirmed)'}"
-
-    def describe_grant(self, now: Instant) -> str:
-        """The promise alive, in words."""
-        if self.grant is None:
-            return "none"
-        return f"term {self.grant.number} to node {self.grant.to}, {max(0, self.grant.until - now) // MS} ms left"
-
-    def describe_move(self, now: Instant) -> str | None:
-        """The step of a planned move that this node gave away or took, None where none is under way."""
-        if self.move is not None:
-            step = "covering until it is verified" if self.move.active else "granted"
-            return f"to node {self.move.to} ({self.move.reason}): {step}, {(now - self.move.started) // MS} ms"
-        return "verifying" if self._verification is not None else None
-
-
-_RuleMethod = Callable[[SrgMachine, Facts, Instant], bool]
-
-ANY: tuple[tuple[Rule, _RuleMethod], ...] = (
+ANY: Table = (
     (Rule.FAILED, SrgMachine._failed),
     (Rule.RECOVERED, SrgMachine._recovered),
 )
-CONTACT: tuple[tuple[Rule, _RuleMethod], ...] = (
+CONTACT: Table = (
     (Rule.FOLLOW, SrgMachine._follow),
     (Rule.ELECT, SrgMachine._elect),
     (Rule.SUCCEED, SrgMachine._succeed),
@@ -668,7 +364,7 @@ CONTACT: tuple[tuple[Rule, _RuleMethod], ...] = (
     (Rule.DUEL, SrgMachine._duel),
     (Rule.HANDOVER, SrgMachine._handover),
 )
-ALONE: tuple[tuple[Rule, _RuleMethod], ...] = (
+ALONE: Table = (
     (Rule.BOUND, SrgMachine._bound),
     (Rule.HOLD_ON, SrgMachine._hold_on),
     (Rule.OUTRANKED, SrgMachine._outranked),
@@ -702,8 +398,4 @@ def _after(since: Instant | None, duration: Duration) -> Instant | None:
     return None if since is None else since + duration
 
 
-def _past(since: Instant | None, duration: Duration, now: Instant) -> bool:
-    return since is not None and now - since >= duration
-
-
-__all__ = ["ALONE", "ANY", "CONTACT", "Grant", "Move", "SrgId", "SrgMachine"]
+__all__ = ["ALONE", "ANY", "CONTACT", "SrgMachine", "Table"]

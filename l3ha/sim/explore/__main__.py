@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m l3ha.sim.explore", description=__doc__)
     parser.add_argument("--faults", type=int, default=2, help="how many faults at most (default 2)")
     parser.add_argument("--last-stays", action="store_true", help="after the last fault nothing heals singly (smaller)")
+    parser.add_argument(
+        "--no-heals", action="store_true", help="no fault heals singly, only all at once (much smaller)"
+    )
     parser.add_argument("--detection", type=int, default=3, help="T_det in ticks")
     parser.add_argument("--bgp-delay", type=int, default=1, help="ticks from the announcement to the router's table")
     parser.add_argument("--hold", type=int, default=10, help="BGP hold time in ticks")
@@ -32,12 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         settle=max(3, options.bgp_delay + 2),
         priorities=(100, 100) if options.same_priority else (200, 100),
     )
+    heals = not options.no_heals
     if options.ablations:
         for ablation in (Ablation("the whole machine"), *ABLATIONS):
-            _say(f"{ablation.name:28} {_line(explore(shape, options.faults, ablation, options.last_stays)[2])}")
+            _say(f"{ablation.name:28} {_line(explore(shape, options.faults, ablation, options.last_stays, heals)[2])}")
         return 0
     start = time.monotonic()
-    search, judge, v = explore(shape, options.faults, Ablation(""), options.last_stays)
+    search, judge, v = explore(shape, options.faults, Ablation(""), options.last_stays, heals)
     seconds = time.monotonic() - start
     for line in figures(search, v):
         _say(line)
@@ -49,18 +53,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def explore(shape: Shape, faults: int, ablation: Ablation, last_stays: bool = False) -> tuple[Search, Judge, Verdicts]:
-    """One exploration, judged. ``last_stays``: after the last fault nothing heals singly, only everything at once."""
+def explore(
+    shape: Shape, faults: int, ablation: Ablation, last_stays: bool = False, heals: bool = True
+) -> tuple[Search, Judge, Verdicts]:
+    """One exploration, judged. ``last_stays``: after the last fault nothing heals singly, only everything at once;
+    ``heals`` False: no fault ever heals singly."""
     world = World(shape, ablation.kind, ablation.cut, fencing=ablation.fencing, fold=ablation.fold)
     search = Search(world)
-    search.run(faults, last_stays=last_stays)
+    search.run(faults, last_stays=last_stays, heals=heals)
     judge = Judge(search)
     return search, judge, judge.all()
 
 
 def _line(v: Verdicts) -> str:
     return (
-        f"states {v.states:8} two-confirmed {v.dual_confirmed:5} equal-high {v.equal_high:6} cycles {len(v.cycles):6} "
+        f"states {v.states:8} two-confirmed {v.dual_confirmed:5} rights {v.rights:6} equal-high {v.equal_high:6} "
+        f"cycles {len(v.cycles):6} "
         f"unhealed {len(v.unhealed):6} unexplained {len(v.unexplained):6} dark {v.dark:7} both {v.enforced:6} "
         f"unconfirmed {v.unconfirmed:6} slowest {v.slowest}/{v.slowest_stay}"
     )

@@ -13,7 +13,7 @@ from l3ha.base.names import SrgState, Term
 from l3ha.base.time import Instant
 from l3ha.core.events import Note
 from l3ha.core.facts import Facts, Rule
-from l3ha.core.srg import ALONE, ANY, CONTACT, SrgMachine
+from l3ha.core.srg import ALONE, ANY, CONTACT, SrgMachine, Table
 from l3ha.sim.explore.node import Cut
 
 
@@ -22,9 +22,8 @@ class Dropped(SrgMachine):
 
     rules: ClassVar[frozenset[Rule]] = frozenset()
 
-    def _one(self, facts: Facts, now: Instant) -> bool:
-        table = ANY + (CONTACT if facts.contact else ALONE)
-        return any(rule(self, facts, now) for name, rule in table if name not in self.rules)
+    def _table(self, facts: Facts) -> Table:
+        return tuple(row for row in super()._table(facts) if row[0] not in self.rules)
 
 
 class NoGrant(SrgMachine):

@@ -77,8 +77,11 @@ def _one(g: Geometry, active: int, chosen: Sequence[int]) -> str | None:
     bad = [r for r in (0, 1) if chosen[r] != active and not g.faults & _ROUTERS[r]]
     if any(r in g.speaks[active] for r in bad):
         return None
-    if not g.able[other] or not any(r in g.speaks[other] for r in bad):
+    wanting = g.speaks[other].intersection(bad)
+    if not g.able[other] or not wanting:
         return "a router that no able node reaches"
+    if not g.contact and wanting <= g.silent:
+        return "no heartbeats, and the router that only the other node reaches answers nobody"
     if g.contact and not g.speaks[other] > g.speaks[active]:
         return "crossed links: each node reaches what the other does not"
     return None

@@ -43,6 +43,8 @@ class Verdicts:
     """States in which two confirmed ACTIVE nodes have contact."""
     dual_too_long: list[int] = field(default_factory=list)
     """Of these: longer than T_det (S1)."""
+    rights: int = 0
+    """States in which two nodes are ACTIVE and confirmed, in contact or not."""
     equal_high: int = 0
     """States in which a router holds two HIGH routes that it cannot tell apart (S2)."""
     two_high: int = 0
@@ -86,8 +88,8 @@ class Judge:
         self._kinds: dict[int, Ending] = {}
         self._cyclic: set[int] = set()
 
-    def all(self) -> Verdicts:
-        """Judge every reached state in both futures."""
+    def all(self, *, heals: bool = True) -> Verdicts:
+        """Judge every reached state in both futures; ``heals`` False: only in the one in which the faults stay."""
         v = Verdicts(states=self.search.reached)
         for i in range(self.search.reached):
             s = self.search.states[i]
@@ -95,13 +97,15 @@ class Judge:
                 v.dual_confirmed += 1
                 if s[8] > self.world.shape.detection:
                     v.dual_too_long.append(i)
+            v.rights += self.world.faces[s[0]].right and self.world.faces[s[1]].right
             high = [r for r in (0, 1) if self.world.two_high(r, s)]
             v.two_high += bool(high)
             v.equal_high += any(self.world.equal_high(r, s) for r in high)
             v.same_term += any(self.world.same_term(r, s) for r in high)
             v.dark += not self._served(s)
             self._stays(i, v)
-            self._heals(i, v)
+            if heals:
+                self._heals(i, v)
         return v
 
     def _stays(self, i: int, v: Verdicts) -> None:

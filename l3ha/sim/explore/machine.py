@@ -13,7 +13,8 @@ from l3ha.base.names import NodeId, SrgState, Term
 from l3ha.base.settings import Srg, Timers
 from l3ha.base.time import Instant
 from l3ha.core.facts import Rule
-from l3ha.core.srg import Grant, Move, SrgMachine, Verification
+from l3ha.core.group import Grant, Move, Verification
+from l3ha.core.srg import SrgMachine
 
 Saved: TypeAlias = tuple[object, ...]
 Fields: TypeAlias = tuple[

@@ -431,7 +431,7 @@ class Stepper:
             case Verdict.PART:
                 cap = 1 if contact else max(self.srg.up, 2 * self.timers.settle)
             case _:
-                cap = 1 if contact else self.srg.down
+                cap = 1 if contact else max(self.srg.down, self.srg.blind_after or 0)
         quiet = max(0, probe._quiet_until - NOW)
         return probe.verdict, min(probe.count, cap), quiet, probe.answered
 

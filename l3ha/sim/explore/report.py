@@ -15,6 +15,7 @@ def figures(search: Search, v: Verdicts) -> Iterator[str]:
     yield f"states                         {v.states} (by faults: {', '.join(map(str, search.layers))})"
     yield f"steps of the real machine      {search.world.computed}"
     yield f"two confirmed ACTIVE, contact  {v.dual_confirmed}, longer than T_det {len(v.dual_too_long)}"
+    yield f"two confirmed ACTIVE, anyhow   {v.rights}"
     yield f"equal HIGH at a router         {v.equal_high} (two HIGH {v.two_high}, of one term {v.same_term})"
     yield f"cycles                         {len(v.cycles)}"
     yield f"both ACTIVE without partition  {v.longest_enforced} ticks at most"

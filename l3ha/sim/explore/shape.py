@@ -43,6 +43,7 @@ class Shape:
     priorities: tuple[int, int] = (200, 100)
     ties: tuple[int, int] = (0, 1)
     """Which node each router prefers among equal LOW or MEDIUM routes."""
+    blind_after: int | None = None
 
     @property
     def timers(self) -> Timers:
@@ -79,7 +80,7 @@ class Shape:
             down=self.down,
             monitors=(),
             threshold=1,
-            blind_after=None,
+            blind_after=self.blind_after,
         )
 
     @property

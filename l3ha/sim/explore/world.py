@@ -62,8 +62,10 @@ class Face(NamedTuple):
     """Number of what was said in the last tick; -1: nothing."""
     echoed: tuple[int, ...]
     state: SrgState | None
+    right: bool
+    """ACTIVE and confirmed, running."""
     proved: bool
-    """ACTIVE and confirmed, running, in contact."""
+    """The same, in contact."""
 
 
 class World:
@@ -114,10 +116,10 @@ class World:
     def _face(self, n: Node) -> Face:
         running = n.mode is Mode.RUN and n.srg is not None
         state = n.srg[0] if n.srg is not None and n.mode not in (Mode.OFF, Mode.START) else None
-        proved = running and n.srg is not None and state is SrgState.ACTIVE and n.srg[1] and n.contact >= 0
+        right = running and n.srg is not None and state is SrgState.ACTIVE and n.srg[1]
         echoed = tuple(e.newest + 1 if e.newest < NEVER else NEVER for e in n.ears)
         words = -1 if n.said is None else self.words(n.said)
-        return Face(n.mode, n.mode in SPEAKS, n.advert, words, echoed, state, bool(proved))
+        return Face(n.mode, n.mode in SPEAKS, n.advert, words, echoed, state, right, right and n.contact >= 0)
 
     def prefers(self, router: int, state: State) -> int:
         """The node that a router sends traffic to; -1: it has no route."""
