@@ -5,6 +5,7 @@ from __future__ import annotations
 from l3ha.base.names import SrgState
 from l3ha.base.time import SECOND, Duration
 from l3ha.core import picture
+from l3ha.core.facts import Rule
 from l3ha.core.icl import MAX_GRACE
 from l3ha.core.srg import SrgMachine
 from l3ha.sim import bounds
@@ -132,6 +133,11 @@ def _serves(world: World, core: tuple[int, str] | None) -> str:
         if near and (best is None or not world.conditions.both_ways(best, name)):
             raise Violation(Law.L4, f"{name} -> {best}; {describe(world)}", world.clock.now)
     active = [n for n in world.nodes if (m := machine(world, n)) is not None and m.state is SrgState.ACTIVE]
+    for n in active:
+        if _cut_off(world, n):
+            raise Violation(
+                Law.L3, f"n{n} is cut off from everything and stays ACTIVE; {describe(world)}", world.clock.now
+            )
     known = accepted(world, active, able)
     if core is not None and core[0] in able and not active and not known:
         raise Violation(Law.L2, f"nobody is ACTIVE; {describe(world)}", world.clock.now)
@@ -152,6 +158,12 @@ def talk(world: World) -> bool:
     )
 
 
+def _cut_off(world: World, node: int) -> bool:
+    """Neither a link nor a word of the peer, and an ExaBGP that would tell."""
+    hung = any(f.node == node and f.kind in _HANGS for f in world.active)
+    return not hung and not talk(world) and not any(world.conditions.both_ways(node, r) for r in ROUTERS)
+
+
 def _able(world: World, node: int) -> bool:
     n = world.nodes[node]
     if not n.running or n.agent is None:
@@ -164,24 +176,34 @@ def accepted(world: World, active: list[int], able: list[int]) -> str:
     """The endings that no rule cures (protocol §9), recognised by what is broken; empty where it is none of them.
 
     K1 crossed single links. K2 no heartbeat gets through, and besides a link, a router or an ExaBGP is not what it
-    should be, so that the probe cannot tell who is preferred (no excuse for a node without any link: it knows that).
+    should be, so that the probe cannot tell who is preferred.
     K3 the peer is gone or unheard and no reachable arbiter answers the floating address to anybody who could take over:
-    nobody becomes ACTIVE, traffic follows the only route.
+    nobody becomes ACTIVE, traffic follows the only route. K4 only one direction is lost: the deaf node took over in
+    silence, the other one heard it and announced a greater number at once, so no router ever answered the deaf one: it
+    stays ACTIVE in the dark, unconfirmed, and every router follows the other.
     """
     c = world.conditions
     links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in world.nodes}
     if len(links) == 2 and all(len(near) == 1 for near in links.values()) and links[1] != links[2]:
         return "K1 crossed single links"
-    hung = {f.node for f in world.active if f.kind in _HANGS}
-    cut_off = [n for n in active if not links[n] and n not in hung]
-    misled = any(f.kind in _MISLEADING for f in world.active) and not cut_off
+    misled = any(f.kind in _MISLEADING for f in world.active)
     if len(active) == 2 and not talk(world) and misled:
         return "K2 unheard, and the probe is misled"
+    if len(active) == 2 and not talk(world) and _in_the_dark(world):
+        return "K4 outranked, deaf, and never answered"
     if not active and not talk(world) and able:
         silent = [n for n in able if all(not _hears(world, n, r) for r in links[n])]
         if len(silent) == len(able):
             return "K3 no arbiter answers"
     return ""
+
+
+def _in_the_dark(world: World) -> bool:
+    """One of two knows that it is doubtful, and is asked by no router."""
+    pair = {n: m for n in world.nodes if (m := machine(world, n)) is not None}
+    sure = [n for n, m in pair.items() if m.confirmed]
+    dark = [n for n, m in pair.items() if not m.confirmed and m.rule in (Rule.SILENCE, Rule.IN_THE_DARK)]
+    return len(sure) == len(dark) == 1 and all(r.best() == sure[0] for r in world.routers.values())
 
 
 def _hears(world: World, node: int, router: str) -> bool:
