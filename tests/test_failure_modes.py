@@ -11,6 +11,7 @@ import pytest
 from l3ha.core.facts import Rule
 from l3ha.sim import bounds
 from l3ha.sim.campaign import run
+from l3ha.sim.case import Case
 from l3ha.sim.faults import Kind
 from l3ha.sim.scenario import STORIES, case_of
 from lab.faults import FAULTS
@@ -95,3 +96,9 @@ def test_every_bound_is_one() -> None:
 def test_accepted_endings_are_what_they_are_called(name: str, ending: str) -> None:
     outcome = run(case_of(STORIES[name], 1))
     assert outcome.verdict.startswith(f"{ending} "), outcome.text or outcome.verdict
+
+
+def test_a_deaf_node_that_was_outranked_steps_down() -> None:
+    """Its routers never answered it; that they answer the floating address it knows from the peer's words."""
+    outcome = run(Case.from_json((TESTS / "sim_seeds" / "unheard-one-way.json").read_text()))
+    assert outcome.verdict == "1 ACTIVE", outcome.text or outcome.verdict

@@ -16,6 +16,7 @@ function of the state. *handover* and what follows from it stand in ``move``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from l3ha.base.names import NodeId, SrgState, Term

@@ -111,26 +111,63 @@ def alone(c: Case) -> Case:
     return replace(c, variant=replace(c.variant, nodes=1), faults=faults, core=(1, c.core[1]))
 
 
-PARTITIONED = 0.15
-"""Share of the seeds in which the nodes never hear each other again. What matters only then (a second silent takeover,
-a node that nobody reaches) needs two or three lasting faults at the right places, and chance alone brings them together
-once in some hundred seeds."""
+_Scene = tuple[list[Fault], Ending, Duration]
+"""Faults, ending, and how long the fault phase lasts at least."""
 
 
-def _partition(c: Case) -> Case:
-    """Some of the faults as they were drawn, and a filter for good, or one node cut off from everything."""
-    rng = generator(f"{c.seed}/partition")  # its own, so that all other seeds remain what they are
-    if rng.random() >= PARTITIONED:
+def _unheard(rng: Random, c: Case, at: Duration) -> _Scene:
+    """Both live and never hear each other again: a second silent takeover would be the first of many (*heir*)."""
+    whole = Fault(at, None, Kind.FILTER, value=rng.choice((0, 0, 0, 0, 1, 2)))
+    return [*c.faults[: rng.choice((0, 0, 1))], whole], Ending.STEADY, 0
+
+
+def _cut_off(rng: Random, c: Case, at: Duration) -> _Scene:
+    """A node that nobody reaches must know it (ISOLATED)."""
+    node, kind = rng.choice(NODES), rng.choice((Kind.LINK_DOWN, Kind.BLACKHOLE))
+    faults = [Fault(at, None, kind, node, r) for r in ROUTERS] + [Fault(at, None, Kind.CUT, place="icl")]
+    if rng.random() < 0.5:  # the other one too, once it has taken over
+        faults += [Fault(at + 3 * SECOND, None, kind, 3 - node, r) for r in ROUTERS]
+    return [*c.faults[: rng.choice((0, 1))], *faults], Ending.STEADY, at + 5 * SECOND
+
+
+def _moves(rng: Random, _: Case, at: Duration) -> _Scene:
+    """Nothing but planned moves: only then every router must have a way at every instant (S10)."""
+    times = [at + n * rng.randint(300, 3000) * MS for n in range(rng.choice((1, 2, 3)))]
+    return [Fault(t, None, Kind.FAILOVER, n) for t in times for n in NODES], Ending.HEAL_ALL, times[-1] + 2 * SECOND
+
+
+def _blind(rng: Random, c: Case, at: Duration) -> _Scene:
+    """Nobody is heard, no router answers, and both nodes fail and recover: two BACKUPs meet again (*succeed*)."""
+    silent = [Fault(at, None, Kind.FILTER), *(Fault(at, None, Kind.ACL, place=r) for r in ROUTERS)]
+    kind = rng.choice((Kind.MONITOR, Kind.MONITOR, Kind.KILL_EXABGP))
+    lost = [Fault(at + SECOND + n * 50 * MS, at + rng.randint(1500, 3000) * MS, kind, n) for n in NODES]
+    return [*silent, *lost], Ending.HEAL_ALL, at + c.variant.boot + c.variant.recover + 6 * SECOND
+
+
+def _orphaned(rng: Random, _: Case, at: Duration) -> _Scene:
+    """Agents are gone for good, their speakers are not: somebody must lower what they wished (the lease)."""
+    first = rng.choice(NODES)
+    killed = [Fault(at, None, Kind.KILL_AGENT, first)]
+    if rng.random() < 0.5:  # the heir, once it has taken over
+        killed.append(Fault(at + 3 * SECOND, None, Kind.KILL_AGENT, 3 - first))
+    return killed, Ending.STEADY, at + 5 * SECOND
+
+
+_SCENES = (_unheard, _unheard, _cut_off, _cut_off, _moves, _blind, _orphaned, _orphaned)
+_CYCLE = 20
+"""In twenty seeds each scene comes once. What some rules are for needs several lasting faults at the right places,
+and chance alone brings those together once in some hundred seeds."""
+
+
+def _staged(c: Case) -> Case:
+    turn = c.seed % _CYCLE
+    if turn >= len(_SCENES):
         return c
+    rng = generator(f"{c.seed}/scene")  # its own, so that the stage of the seed remains what it is
     at = rng.randrange(0, c.phase // MS) * MS
-    if rng.random() < 0.6:
-        added = [Fault(at, None, Kind.FILTER, value=rng.choice((0, 0, 0, 1, 2)))]
-    else:
-        node = rng.choice(NODES)
-        kind = rng.choice((Kind.LINK_DOWN, Kind.BLACKHOLE))
-        added = [Fault(at, None, kind, node, r) for r in ROUTERS] + [Fault(at, None, Kind.CUT, place="icl")]
-    faults = sorted([*c.faults[: rng.choice((0, 1, 2))], *added], key=lambda f: (f.at, f.kind))
-    return replace(c, faults=tuple(faults), ending=Ending.STEADY)
+    faults, ending, phase = _SCENES[turn](rng, c, at)
+    faults = sorted(faults, key=lambda f: (f.at, f.kind))
+    return replace(c, faults=_limit(faults), ending=ending, phase=max(c.phase, phase), early=False)
 
 
 def _draw(seed: int) -> Case:
@@ -141,7 +178,7 @@ def _draw(seed: int) -> Case:
     faults = sorted((_fault(rng, rng.choice(kinds), phase) for _ in range(count)), key=lambda f: (f.at, f.kind))
     ending = rng.choice((Ending.HEAL_ALL, Ending.HEAL_ALL, Ending.HEAL_CORE, Ending.STEADY))
     core = (rng.choice(NODES), rng.choice(ROUTERS))
-    return _partition(Case(seed, variant(seed), _limit(faults), phase, ending, core, early=rng.random() < 0.25))
+    return _staged(Case(seed, variant(seed), _limit(faults), phase, ending, core, early=rng.random() < 0.25))
 
 
 def _fault(rng: Random, kind: Kind, phase: Duration) -> Fault:

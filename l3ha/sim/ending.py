@@ -132,6 +132,11 @@ def _serves(world: World, core: tuple[int, str] | None) -> str:
         if near and (best is None or not world.conditions.both_ways(best, name)):
             raise Violation(Law.L4, f"{name} -> {best}; {describe(world)}", world.clock.now)
     active = [n for n in world.nodes if (m := machine(world, n)) is not None and m.state is SrgState.ACTIVE]
+    for n in active:
+        if _cut_off(world, n):
+            raise Violation(
+                Law.L3, f"n{n} is cut off from everything and stays ACTIVE; {describe(world)}", world.clock.now
+            )
     known = accepted(world, active, able)
     if core is not None and core[0] in able and not active and not known:
         raise Violation(Law.L2, f"nobody is ACTIVE; {describe(world)}", world.clock.now)
@@ -150,6 +155,12 @@ def talk(world: World) -> bool:
     return all(n.running for n in world.nodes.values()) and any(
         all(world.conditions.carries(p, n) for n in NODES) for p in paths
     )
+
+
+def _cut_off(world: World, node: int) -> bool:
+    """Neither a link nor a word of the peer, and an ExaBGP that would tell."""
+    hung = any(f.node == node and f.kind in _HANGS for f in world.active)
+    return not hung and not talk(world) and not any(world.conditions.both_ways(node, r) for r in ROUTERS)
 
 
 def _able(world: World, node: int) -> bool:
@@ -174,9 +185,7 @@ def accepted(world: World, active: list[int], able: list[int]) -> str:
     links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in world.nodes}
     if len(links) == 2 and all(len(near) == 1 for near in links.values()) and links[1] != links[2]:
         return "K1 crossed single links"
-    hung = {f.node for f in world.active if f.kind in _HANGS}
-    cut_off = [n for n in active if not links[n] and n not in hung]
-    misled = any(f.kind in _MISLEADING for f in world.active) and not cut_off
+    misled = any(f.kind in _MISLEADING for f in world.active)
     if len(active) == 2 and not talk(world) and misled:
         return "K2 unheard, and the probe is misled"
     if not active and not talk(world) and able:
