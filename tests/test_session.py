@@ -391,10 +391,12 @@ def test_rate_limit_spares_our_own_opening() -> None:
 
 
 def test_forged_responses_are_limited_too() -> None:
-    """By somebody who knows our public key and sees our INITs go by."""
-    one = session(1, 2)
-    index = int.from_bytes(one.tick(0)[0][4:8])
-    forged = seal.encode_response(seal.mac_key(public_key(KEYS[1])), 5, index, bytes(48))
+    """By somebody who knows our public key and sees the peer's RESPONSE, which names our INIT, go by."""
+    one, two = session(1, 2), session(2, 1)
+    answer = two.receive(one.tick(0)[0], 0)
+    assert isinstance(answer, Handshake)
+    index = int.from_bytes(answer.replies[0][4:8])
+    forged = seal.encode_response(seal.mac_key(public_key(KEYS[1])), index, bytes(seal.NOISE_SIZE))
     results = [one.receive(forged, 0) for _ in range(12)]
     assert one.drops == {Drop.BAD_HANDSHAKE: 10, Drop.RATE_LIMITED: 2}
     assert results[-1] == Dropped(Drop.RATE_LIMITED, "RESPONSE")
@@ -420,8 +422,15 @@ def test_pending_sessions_have_a_deadline() -> None:
 
 def test_indices_differ_even_with_poor_entropy() -> None:
     two = Session("edge", NodeId(2), NodeId(1), KEYS[2], public_key(KEYS[1]), PSK, lambda n: b"\xff" * n, 0)
-    answers = [two.receive(session(1, 2, seed).tick(0)[0], 0) for seed in range(3)]
-    assert len({a.replies[0][4:8] for a in answers if isinstance(a, Handshake)}) == 3
+    indices = set()
+    for seed in range(3):
+        one = session(1, 2, seed)
+        answer = two.receive(one.tick(0)[0], 0)
+        assert isinstance(answer, Handshake)
+        confirm = one.receive(answer.replies[0], 0)
+        assert isinstance(confirm, Handshake)
+        indices.add(confirm.replies[0][4:8])
+    assert len(indices) == 3
 
 
 def test_replays_are_not_charged() -> None:
@@ -609,14 +618,30 @@ def test_a_forged_response_does_not_spoil_the_true_one() -> None:
     assert isinstance(answer, Handshake)
     true = answer.replies[0]
     key = seal.mac_key(public_key(KEYS[1]))
-    index = int.from_bytes(true[8:12])
-    for noise in (bytes(48), true[12:59] + bytes((true[59] ^ 1,))):
-        forged = seal.encode_response(key, 5, index, noise)
+    index, message = int.from_bytes(true[4:8]), true[8 : 8 + seal.NOISE_SIZE]
+    for noise in (bytes(seal.NOISE_SIZE), message[:-1] + bytes((message[-1] ^ 1,))):
+        forged = seal.encode_response(key, index, noise)
         refused = one.receive(forged, 0)
         assert isinstance(refused, Dropped)
         assert refused.reason is Drop.BAD_HANDSHAKE
     assert isinstance(one.receive(true, 0), Handshake)
     assert one.established
+
+
+@pytest.mark.parametrize("place", range(4, 60))
+def test_no_byte_of_a_handshake_can_be_changed_on_the_way(place: int) -> None:
+    """By somebody who can make the right mac1: not even the index by which each side calls the session."""
+    one, two = session(1, 2), session(2, 1)
+    ends, packet = {1: one, 2: two}, one.tick(0)[0]
+    for to in (2, 1):
+        changed = packet[:place] + bytes((packet[place] ^ 1,)) + packet[place + 1 : -seal.MAC_SIZE]
+        if place < len(changed):
+            assert isinstance(ends[to].receive(seal.sign(seal.mac_key(public_key(KEYS[to])), changed), 0), Dropped)
+        result = ends[to].receive(packet, 0)
+        assert isinstance(result, Handshake)
+        packet = result.replies[0]
+    assert two.receive(packet, 0) == Opened(b"", 1)
+    assert two.receive(seal_word(one, b"heard"), 0) == Opened(b"heard", 1)
 
 
 def test_clear() -> None:

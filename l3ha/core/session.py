@@ -39,6 +39,8 @@ from l3ha.wire.seal import (
     Init,
     Response,
     decode,
+    decode_index,
+    encode_index,
     encode_init,
     encode_response,
     mac_key,
@@ -265,7 +267,7 @@ class Session:
     def _attempt(self, now: Instant) -> _Attempt:
         handshake = self._handshake(initiator=True)
         index = self._index()
-        return _Attempt(index, handshake, encode_init(self._peer_mac, index, handshake.write()), now)
+        return _Attempt(index, handshake, encode_init(self._peer_mac, handshake.write(encode_index(index))), now)
 
     def _handshake(self, *, initiator: bool) -> noise.Handshake:
         return noise.Handshake(
@@ -325,15 +327,16 @@ class Session:
         if not self._init_bucket.take(now):
             return Dropped(Drop.RATE_LIMITED, "INIT")
         handshake = self._handshake(initiator=False)
+        index = self._index()
         try:
-            handshake.read(packet.noise)
-            answer = handshake.write()
+            sender = decode_index(handshake.read(packet.noise))
+            answer = handshake.write(encode_index(index))
         except noise.NoiseError as error:
             return Dropped(Drop.BAD_HANDSHAKE, str(error))
         self._remember(ephemeral)
-        keys = self._keys(self._index(), packet.sender, handshake, initiator=False, now=now)
+        keys = self._keys(index, sender, handshake, initiator=False, now=now)
         keys.init = ephemeral
-        keys.response = encode_response(self._peer_mac, keys.index, packet.sender, answer)
+        keys.response = encode_response(self._peer_mac, sender, answer)
         self._pending = [keys, *self._pending][:MAX_PENDING]
         return Handshake((keys.response,), established=False)
 
@@ -355,10 +358,10 @@ class Session:
         if not self._response_bucket.take(now):
             return Dropped(Drop.RATE_LIMITED, "RESPONSE")
         try:
-            attempt.handshake.read(packet.noise)
+            sender = decode_index(attempt.handshake.read(packet.noise))
         except noise.NoiseError as error:
             return Dropped(Drop.BAD_HANDSHAKE, str(error))
-        keys = self._keys(attempt.index, packet.sender, attempt.handshake, initiator=True, now=now)
+        keys = self._keys(attempt.index, sender, attempt.handshake, initiator=True, now=now)
         self._confirm(keys)
         return Handshake((keys.seal(b""),), established=True)
 

@@ -7,20 +7,18 @@
     +------+------+-----------+                +------+------+-----------+
     | 1    | ver  | reserved  |                | 2    | ver  | reserved  |
     +------+------+-----------+                +------+------+-----------+
-    | sender index        u32 |                | sender index        u32 |
+    | Noise message 1      52 |                | receiver index      u32 |
     +-------------------------+                +-------------------------+
-    | Noise message 1      48 |                | receiver index      u32 |
-    +-------------------------+                +-------------------------+
-    | mac1                 16 |                | Noise message 2      48 |
+    | mac1                 16 |                | Noise message 2      52 |
     +-------------------------+                +-------------------------+
                                                | mac1                 16 |
     DATA (32 + plaintext bytes)                +-------------------------+
      0      1      2           4
     +------+------+-----------+   The first 16 bytes are authenticated along with the ciphertext.
     | 3    | ver  | reserved  |   Integers are big-endian; reserved is sent as zero and not looked at.
-    +------+------+-----------+   An index is chosen by the side that will receive it.
-    | receiver index      u32 |
-    +-------------------------+
+    +------+------+-----------+   An index is chosen by the side that will receive it. Each Noise message carries
+    | receiver index      u32 |   its sender's index (u32) as payload: in the clear it could be changed on the way,
+    +-------------------------+   and the one side would send on the session while the other does not know it.
     | counter             u64 |
     +-------------------------+
     | ciphertext + tag  n+16  |
@@ -45,10 +43,11 @@ from l3ha.wire.noise import KEY_SIZE, TAG_SIZE
 VERSION = 1
 INIT, RESPONSE, DATA = 1, 2, 3
 MAC_SIZE = 16
-NOISE_SIZE = KEY_SIZE + TAG_SIZE
+_INDEX = Struct(">I")
+NOISE_SIZE = KEY_SIZE + _INDEX.size + TAG_SIZE
 
-_INIT_HEAD = Struct(">BBxxI")
-_RESPONSE_HEAD = Struct(">BBxxII")
+_INIT_HEAD = Struct(">BBxx")
+_RESPONSE_HEAD = Struct(">BBxxI")
 _DATA_HEAD = Struct(">BBxxIQ")
 INIT_SIZE = _INIT_HEAD.size + NOISE_SIZE + MAC_SIZE
 RESPONSE_SIZE = _RESPONSE_HEAD.size + NOISE_SIZE + MAC_SIZE
@@ -119,7 +118,6 @@ class Dropped:
 class Init:
     """Somebody who knows our public key wants a session. Nothing is proved yet."""
 
-    sender: int
     noise: bytes
 
 
@@ -127,7 +125,6 @@ class Init:
 class Response:
     """The answer to our INIT ``receiver``. Nothing is proved yet."""
 
-    sender: int
     receiver: int
     noise: bytes
 
@@ -153,15 +150,29 @@ def prologue(cluster: str, initiator: NodeId, responder: NodeId) -> bytes:
     return b"l3ha icl" + bytes((VERSION, initiator, responder)) + len(name).to_bytes(2) + name
 
 
-def encode_init(key: bytes, sender: int, noise: bytes) -> bytes:
+def encode_index(index: int) -> bytes:
+    """The payload of a Noise message: the index that its sender wants to be called by."""
+    return _INDEX.pack(index)
+
+
+def decode_index(payload: bytes) -> int:
+    """Inverse of ``encode_index``; the size of a handshake packet leaves no room for another payload."""
+    index: int = _INDEX.unpack(payload)[0]
+    return index
+
+
+def encode_init(key: bytes, noise: bytes) -> bytes:
     """INIT to the owner of mac1 key ``key``."""
-    body = _INIT_HEAD.pack(INIT, VERSION, sender) + noise
-    return body + _mac(key, body)
+    return sign(key, _INIT_HEAD.pack(INIT, VERSION) + noise)
 
 
-def encode_response(key: bytes, sender: int, receiver: int, noise: bytes) -> bytes:
+def encode_response(key: bytes, receiver: int, noise: bytes) -> bytes:
     """RESPONSE to the owner of mac1 key ``key``."""
-    body = _RESPONSE_HEAD.pack(RESPONSE, VERSION, sender, receiver) + noise
+    return sign(key, _RESPONSE_HEAD.pack(RESPONSE, VERSION, receiver) + noise)
+
+
+def sign(key: bytes, body: bytes) -> bytes:
+    """A handshake packet with its mac1. Whoever knows the receiver's public key can make it."""
     return body + _mac(key, body)
 
 
@@ -189,10 +200,9 @@ def decode(data: bytes, key: bytes) -> Init | Response | Data | Dropped:
     if not hmac.compare_digest(_mac(key, data[:-MAC_SIZE]), data[-MAC_SIZE:]):
         return Dropped(Drop.BAD_MAC)
     if kind == INIT:
-        _, _, sender = _INIT_HEAD.unpack_from(data)
-        return Init(sender, data[_INIT_HEAD.size : -MAC_SIZE])
-    _, _, sender, receiver = _RESPONSE_HEAD.unpack_from(data)
-    return Response(sender, receiver, data[_RESPONSE_HEAD.size : -MAC_SIZE])
+        return Init(data[_INIT_HEAD.size : -MAC_SIZE])
+    _, _, receiver = _RESPONSE_HEAD.unpack_from(data)
+    return Response(receiver, data[_RESPONSE_HEAD.size : -MAC_SIZE])
 
 
 def _decode_data(data: bytes) -> Data | Dropped:
