@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import NodeId, SrgId, Term
 from l3ha.base.settings import EchoTarget
 from l3ha.base.settings import Path as IclPath
@@ -620,6 +621,16 @@ def test_a_file_of_an_earlier_version_knows_no_arbiter(tmp_path: Path) -> None:
     store = TermStore(tmp_path)
     assert store.load() == {1: remember(1, 5, 6)}
     assert store.problem is None
+
+
+def test_a_term_beyond_belief_is_not_read(tmp_path: Path) -> None:
+    """It has the right check sum, but a heartbeat has no room for it."""
+    TermStore(tmp_path).save([remember(1, 5, MAX_HEARD_TERM + 1)])
+    store = TermStore(tmp_path)
+    assert store.load() == {}
+    assert "malformed" in str(store.problem)
+    store.save([remember(1, 5, MAX_HEARD_TERM)])
+    assert TermStore(tmp_path).load() == {1: remember(1, 5, MAX_HEARD_TERM)}
 
 
 def test_planted_links_are_not_followed(tmp_path: Path) -> None:

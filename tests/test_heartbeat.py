@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l3ha.base.limits import MAX_DATAGRAM, MAX_NAME
+from l3ha.base.limits import MAX_DATAGRAM, MAX_HEARD_TERM, MAX_NAME
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import MS, US
 from l3ha.wire import codec
@@ -62,6 +62,7 @@ GOLDEN = (
 )
 
 u32 = st.integers(0, 2**32 - 1)
+terms = st.integers(0, MAX_HEARD_TERM).map(Term)
 u64 = st.integers(0, 2**64 - 1)
 durations = st.integers(0, 2**32 - 1).map(lambda us: us * US)
 names = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=MAX_NAME)
@@ -75,10 +76,10 @@ def groups(draw: st.DrawFn, number: int) -> SrgFacts:
         id=SrgId(number),
         state=draw(st.sampled_from(SrgState)),
         confirmed=draw(flag),
-        term=Term(draw(u32)),
-        seen=Term(draw(u32)),
-        claim=draw(st.none() | u32.map(Term)),
-        grant=Term(draw(u32)) if granted else None,
+        term=draw(terms),
+        seen=draw(terms),
+        claim=draw(st.none() | terms),
+        grant=draw(terms) if granted else None,
         grant_to=NodeId(draw(st.integers(1, 10))) if granted else None,
         grant_left=draw(durations) if granted else 0,
         eligible=draw(flag),
@@ -255,6 +256,11 @@ def group_field(number: int = 1, promises: bytes = b"") -> bytes:
         (patched(codec.GROUPS, group_field(1, b"\x01\x09abc")), "a group is cut off"),
         (patched(codec.GROUPS, group_field(1, b"\x01\x03abc")), "3 bytes instead of 4"),
         (patched(codec.GROUPS, group_field(1, b"\x01\x04abcd" * 2)), "field 1 of a group twice"),
+        (
+            patched(codec.GROUPS, group_field(1, b"\x01\x04\x80\x00\x00\x01")),
+            "term 2147483649 is not within 0..2147483648",
+        ),
+        (patched(codec.GROUPS, group_field(1, b"\x02\x09\xff\xff\xff\xff\x01abcd")), "term 4294967295 is not within"),
         (patched(codec.GROUPS, group_field(1, b"\x02\x09abcd\x00abcd")), "grant_to 0 is not within 1..10"),
     ],
 )

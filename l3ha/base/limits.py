@@ -18,6 +18,10 @@ MAX_PATHS = 8
 MAX_NAME = 32
 """Characters of a node, path, neighbor, arbiter or monitor name."""
 
+MAX_HEARD_TERM = 1 << 31
+"""Greatest term that is believed, whoever tells it: a peer, the speaker, the disk. Real ones grow by one, or by a
+thousand, and stay far below; nonsense must not use up the numbers that a heartbeat has room for (32 bits)."""
+
 PREFIXES_PER_COMMAND = 50
 """ExaBGP's reactor works in slices of 50, so a larger command gains nothing and delays the first UPDATE."""
 

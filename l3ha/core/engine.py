@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import l3ha
+from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
 from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings
 from l3ha.base.time import MS, Duration, Instant
@@ -245,7 +246,7 @@ class Engine:
             self._observe(MonitorKind.BGP, neighbor, state.up, "session " + ("up" if state.up else "down"), now, out)
         for a in advertised:
             machine = self.srgs.get(SrgId(a.srg))
-            if machine is None or a.level is not Level.HIGH:
+            if machine is None or a.level is not Level.HIGH or a.term > MAX_HEARD_TERM:
                 continue
             machine.learn(Term(a.term))
             if not self._open and machine.state is SrgState.HOLD:

@@ -18,14 +18,13 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from l3ha.base.limits import MAX_SRGS
+from l3ha.base.limits import MAX_HEARD_TERM, MAX_SRGS
 from l3ha.base.names import SrgId, Term
 from l3ha.core.events import Memory
 
 FILE_NAME = "terms.json"
 
 _MAX_BYTES = 64 << 10
-_MAX_TERM = 1 << 63
 
 
 class StateError(Exception):
@@ -161,7 +160,7 @@ def _is_row(row: Any) -> bool:
     if not isinstance(row, list) or len(row) != 3 or any(type(n) is not int for n in row):
         return False
     srg, term, seen = map(int, row)
-    return 1 <= srg <= MAX_SRGS and 0 <= term <= _MAX_TERM and 0 <= seen <= _MAX_TERM
+    return 1 <= srg <= MAX_SRGS and 0 <= term <= MAX_HEARD_TERM and 0 <= seen <= MAX_HEARD_TERM
 
 
 def _check(rows: Sequence[Sequence[int | str]]) -> str:

@@ -27,7 +27,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import TypeVar
 
-from l3ha.base.limits import MAX_NAME, MAX_NODE_ID, MAX_SRGS
+from l3ha.base.limits import MAX_HEARD_TERM, MAX_NAME, MAX_NODE_ID, MAX_SRGS
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import US, Duration
 from l3ha.wire.heartbeat import Heartbeat, Hop, SrgFacts
@@ -284,8 +284,8 @@ def _decode_group(data: bytes) -> SrgFacts:
         id=SrgId(_within(number, 1, MAX_SRGS, "group")),
         state=SRG_STATES[bits >> 6 & 3],
         confirmed=bool(bits & 1),
-        term=Term(term),
-        seen=Term(seen),
+        term=_term(term),
+        seen=_term(seen),
         claim=claim,
         grant=grant,
         grant_to=to,
@@ -314,17 +314,21 @@ def _decode_promises(data: bytes) -> tuple[Term | None, Term | None, NodeId | No
         at += 2 + size
     claim: Term | None = None
     if CLAIM in parts:
-        claim = Term(*_exactly(_CLAIM, parts[CLAIM]))
+        claim = _term(*_exactly(_CLAIM, parts[CLAIM]))
     if GRANT not in parts:
         return claim, None, None, 0
     number, to, left = _exactly(_GRANT, parts[GRANT])
-    return claim, Term(number), NodeId(_within(to, 1, MAX_NODE_ID, "grant_to")), left * US
+    return claim, _term(number), NodeId(_within(to, 1, MAX_NODE_ID, "grant_to")), left * US
 
 
 def _exactly(layout: Struct, data: bytes) -> tuple[int, ...]:
     if len(data) != layout.size:
         raise _Bad(f"{len(data)} bytes instead of {layout.size} in a group")
     return layout.unpack(data)
+
+
+def _term(number: int) -> Term:
+    return Term(_within(number, 0, MAX_HEARD_TERM, "term"))
 
 
 def _pick(values: tuple[_T, ...], number: int, what: str) -> _T:
