@@ -11,7 +11,7 @@ MINUTES ?= 10
 SAMPLE ?= 0
 N ?= n1
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt mutants cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt mutants fuzz cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -67,6 +67,13 @@ hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or unt
 
 mutants: $(VENV)/.stamp  ## change core and wire a little, see whether a test notices: make mutants ONLY=l3ha/core/srg.py SAMPLE=40
 	nice -n 19 $(BIN)/python -m tests.mutation --sample $(SAMPLE) $(if $(ONLY),--only $(ONLY))
+
+fuzz: $(VENV)/.stamp build/.fuzz  ## every decoder of foreign bytes, MINUTES for each group (or GROUP=icl, or one decoder)
+	$(BIN)/python -m tests.fuzz run --minutes $(MINUTES) --group "$(GROUP)"
+
+build/.fuzz: requirements-fuzz.lock | $(VENV)/.stamp  # apart from the main lock: not every Python has a wheel of it
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@mkdir -p build && touch $@
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'
