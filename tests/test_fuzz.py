@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fuzz.table import CORPUS, DECODERS, Decoder
 
 SLOWEST_S = 2.0
-"""Seconds for an input of any length; the slowest takes 0.4 on a small machine."""
+"""Seconds of the processor for an input of any length; the slowest takes 0.4 on a small machine."""
 
 ROOM_BYTES = 8 << 20
 """Memory for an input beside 32 times its length."""
@@ -25,6 +25,13 @@ each = pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: d.name)
 
 def inputs(decoder: Decoder) -> list[bytes]:
     return [file.read_bytes() for file in sorted(decoder.corpus.iterdir())]
+
+
+def in_time(decoder: Decoder, data: bytes) -> None:
+    """The check, by the processor's time: the machine may have other work."""
+    started = time.process_time()
+    decoder.check(data)
+    assert time.process_time() - started < SLOWEST_S, data[:60]
 
 
 def test_every_decoder_has_a_corpus_and_every_corpus_a_decoder() -> None:
@@ -53,7 +60,7 @@ def test_mutations(decoder: Decoder) -> None:
         max_examples=decoder.examples,
         derandomize=True,
         database=None,
-        deadline=1000 * SLOWEST_S,
+        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.sampled_from(corpus), st.sampled_from(corpus), st.booleans(), edits)
@@ -62,7 +69,7 @@ def test_mutations(decoder: Decoder) -> None:
         for where, lost, new in changes:
             at = int(where * len(data))
             data = data[:at] + new + data[at + lost :]
-        decoder.check(data)
+        in_time(decoder, data)
 
     mutated()
 
@@ -74,9 +81,7 @@ def test_long_inputs(decoder: Decoder) -> None:
     size = decoder.longest
     for piece in (b"\0", b"\xff", b"[", b'{"a":', b"9", b'"a', b"\n", *inputs(decoder)[:2]):
         data = (piece * (size // max(1, len(piece)) + 1))[:size]
-        started = time.process_time()
-        decoder.check(data)
-        assert time.process_time() - started < SLOWEST_S, piece
+        in_time(decoder, data)
     tracemalloc.start()
     decoder.check(b"\n" * size)
     decoder.check(b"9" * size)
