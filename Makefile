@@ -9,8 +9,9 @@ export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
 MINUTES ?= 10
 N ?= n1
+ROUTERS ?= frr,bird
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults bench hunt cover docs lock clean
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -60,6 +61,14 @@ lab-down:
 
 faults: setup  ## every fault, RUNS times; rewrites the table in the README
 	$(BIN)/python -m lab faults --runs $(RUNS) --markdown README.md
+
+build/.apt-bench: | build/.apt
+	@dpkg-query -W -f='$${Status}' keepalived 2>/dev/null | grep -q 'ok installed' || deploy/apt-install keepalived
+	@touch $@
+
+bench: setup build/.apt-bench  ## l3ha beside keepalived, exabgp healthcheck, FRR and BIRD; all of it rewrites README and docs/
+	$(BIN)/python -m lab bench --runs $(RUNS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" \
+		$(if $(ONLY)$(FAULTS),,--markdown README.md --docs docs)
 
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails
 	$(BIN)/python -m l3ha sim --hunt $(MINUTES)
