@@ -10,8 +10,8 @@ from typing import TypeAlias
 from lab.bench.contender import PREFERRED, Contender
 from lab.command import LabError, run
 from lab.faults import by_name as lab_fault
-from lab.observe import other
-from lab.topology import NODES, inside
+from lab.observe import other, until
+from lab.topology import NODES, ROUTERS, inside
 
 _FILTER = """\
 table inet l3ha_bench {{
@@ -62,6 +62,17 @@ def _signal(number: signal.Signals) -> Act:
     return lambda lab: lab.signal_agent(PREFERRED, number)
 
 
+def _move(to: str) -> Act:
+    """An operator's move is over when both routers follow; one that they do not follow is a failed run."""
+
+    def act(lab: Contender) -> None:
+        lab.move(to)
+        followed = {"routers": dict.fromkeys(ROUTERS, to)}
+        until(lambda: {"routers": {router: lab.carrier(router) for router in ROUTERS}}, followed, within_s=30)
+
+    return act
+
+
 def _filter(lab: Contender) -> None:
     for node in NODES:
         run(inside(lab.tag, node, "nft", "-f", "-"), stdin=_FILTER.format(match=lab.heartbeats))
@@ -83,8 +94,8 @@ ACCIDENTS: tuple[Accident, ...] = (
     Accident(
         "planned-move",
         "planned move",
-        lambda lab: lab.move(other(PREFERRED)),
-        lambda lab: lab.move(PREFERRED),
+        _move(other(PREFERRED)),
+        _move(PREFERRED),
         3,
         "planned move back",
     ),

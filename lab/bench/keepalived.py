@@ -29,9 +29,9 @@ _GLOBAL = """\
 global_defs {{
     router_id {node}
     vrrp_version {version}
-    vrrp_garp_master_refresh 0
+    max_auto_priority 50
 }}
-vrrp_track_file away {{
+track_file away {{
     file "{away}"
     weight -150
     init_file 0
@@ -41,6 +41,7 @@ vrrp_sync_group both {{
         r1
         r2
     }}
+    sync_group_tracking_weight
 }}
 """
 _INSTANCE = """\
