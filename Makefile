@@ -67,7 +67,7 @@ build/.apt-bench: | build/.apt
 	@touch $@
 
 bench: setup build/.apt-bench  ## l3ha beside keepalived, exabgp healthcheck, FRR and BIRD; all of it rewrites README and docs/
-	$(BIN)/python -m lab bench --runs $(RUNS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" \
+	$(BIN)/python -m lab bench --runs $(RUNS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" --parts "$(PARTS)" \
 		$(if $(ONLY)$(FAULTS),,--markdown README.md --docs docs)
 
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails

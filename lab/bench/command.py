@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from lab.bench import accident, contenders, plot, table
+from lab.bench import accident, contenders, decision, load, plot, table
 from lab.bench.campaign import Campaign
-from lab.bench.record import Results
+from lab.bench.record import Measure, Results
 from lab.campaign import write_block
 from lab.routers import RouterKind
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+
+COMPARISON = "comparison"
+MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Measure]]] = {
+    "decision": lambda tag, runs, _seconds, say: decision.measure(tag, 4 * runs, say),
+    "load": load.measure,
+}
+PARTS = (COMPARISON, *MEASURES)
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
@@ -33,6 +41,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     "--markdown", type=click.Path(path_type=Path), help="Write the summary into this file, between its marks."
 )
 @click.option("--docs", type=click.Path(path_type=Path), help="Write the report and the pictures into this directory.")
+@click.option("--parts", default="", callback=_names, help=f"Some of {', '.join(PARTS)}; what others found is kept.")
 @click.option("--render", is_flag=True, help="Measure nothing; write what the last run found.")
 @click.option("--tag", envvar="L3HA_LAB", default=f"p{os.getpid()}", help="Name of the lab; default: unique.")
 def bench(
@@ -45,15 +54,18 @@ def bench(
     out: Path,
     markdown: Path | None,
     docs: Path | None,
+    parts: list[str],
     render: bool,
     tag: str,
 ) -> None:
     """l3ha beside what else there is; exit code 1 if a run failed."""
+    if unknown := set(parts) - set(PARTS):
+        raise click.BadParameter(f"no part {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
     path = out / "results.json"
-    if render:
+    if render or (parts and COMPARISON not in parts):
         results = Results.load(path)
     else:
-        campaign = Campaign(
+        results = Campaign(
             tag=tag,
             contenders=[contenders.by_name(name) for name in only] or contenders.CONTENDERS,
             accidents=[accident.by_name(name) for name in faults] or accident.ACCIDENTS,
@@ -63,8 +75,12 @@ def bench(
             save=lambda found: found.save(path),
             footprint_s=seconds,
             logs=out / "log",
-        )
-        results = campaign.run()
+        ).run()
+    if not render:
+        alone = [part for part in parts or PARTS if part in MEASURES and not (only or faults)]
+        measures = [one for part in alone for one in MEASURES[part](tag, runs, seconds, click.echo)]
+        kept = [one for one in results.measures if one.subject not in {new.subject for new in measures}]
+        results = replace(results, measures=(*kept, *measures))
         results.save(path)
     click.echo("\n" + table.report(results, {}))
     _publish(results, markdown, docs)

@@ -30,6 +30,7 @@ global_defs {{
     router_id {node}
     vrrp_version {version}
     max_auto_priority 50
+    {refresh}
 }}
 track_file away {{
     file "{away}"
@@ -73,6 +74,7 @@ class Keepalived(Contender):
     heartbeats = "ip protocol 112"
     advert: ClassVar[str] = "1"
     version: ClassVar[int] = 2
+    refresh: ClassVar[str] = ""
     parts = (Part("keepalived", ("keepalived",)),)
 
     def prepare(self) -> None:
@@ -102,7 +104,7 @@ class Keepalived(Contender):
         self._ip(router, f"route add {_FAR[router]} via {_NET[router]}.{_VIRTUAL}")
 
     def _configuration(self, node: str, home: Path) -> str:
-        text = _GLOBAL.format(node=node, version=self.version, away=home / "away")
+        text = _GLOBAL.format(node=node, version=self.version, refresh=self.refresh, away=home / "away")
         for number, router in enumerate(ROUTERS, 1):
             net = _NET[router]
             text += _INSTANCE.format(
@@ -170,6 +172,8 @@ class KeepalivedFast(Keepalived):
 
     name = "keepalived-fast"
     title = "keepalived, fast"
-    setup = "advert 50 ms (VRRPv3); the rest as keepalived"
+    setup = "advert 50 ms (VRRPv3), gratuitous ARP repeated every second; the rest as keepalived"
     advert = "0.05"
     version = 3
+    refresh = "vrrp_garp_master_delay 1\n    vrrp_garp_master_refresh 1"
+    """A router ignores gratuitous ARP for a second after it last changed its entry (``locktime``)."""
