@@ -9,10 +9,10 @@ export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
 MINUTES ?= 10
 SAMPLE ?= 0
-FAULTS ?= 2
 N ?= n1
+ROUTERS ?= frr,bird
 
-.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt explore mutants fuzz cover docs lock clean
+.PHONY: setup check test unit lab-test demo lab lab-shell lab-down faults hunt explore mutants fuzz cover docs lock clean bench
 
 setup: $(VENV)/.stamp $(EXABGP42)/.stamp build/.apt  ## virtual environments from the lock file, apt packages if missing
 
@@ -63,6 +63,14 @@ lab-down:
 faults: setup  ## every fault, RUNS times; rewrites the table in the README
 	$(BIN)/python -m lab faults --runs $(RUNS) --markdown README.md
 
+build/.apt-bench: | build/.apt
+	@dpkg-query -W -f='$${Status}' keepalived 2>/dev/null | grep -q 'ok installed' || deploy/apt-install keepalived
+	@touch $@
+
+bench: setup build/.apt-bench  ## l3ha beside keepalived, exabgp healthcheck, FRR and BIRD; all of it rewrites README and docs/
+	$(BIN)/python -m lab bench --runs $(RUNS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" --parts "$(PARTS)" \
+		$(if $(ONLY)$(FAULTS),,--markdown README.md --docs docs)
+
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails
 	$(BIN)/python -m l3ha sim --hunt $(MINUTES)
 
@@ -77,7 +85,7 @@ build/.fuzz: requirements-fuzz.lock | $(VENV)/.stamp  # apart from the main lock
 	@mkdir -p build && touch $@
 
 explore: $(VENV)/.stamp  ## every state that FAULTS faults can lead to; three take gigabytes, and no fault heals singly then
-	nice -n 19 $(BIN)/python -m l3ha.sim.explore --faults $(FAULTS) $(if $(filter 0 1 2,$(FAULTS)),,--no-heals)
+	nice -n 19 $(BIN)/python -m l3ha.sim.explore --faults $(or $(FAULTS),2) $(if $(filter 0 1 2,$(or $(FAULTS),2)),,--no-heals)
 
 cover: setup
 	$(BIN)/coverage run -m pytest -m "not lab" && $(BIN)/coverage report --include='l3ha/*'

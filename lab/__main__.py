@@ -13,6 +13,7 @@ import click
 
 from lab import campaign as campaigns
 from lab import demo as demos
+from lab.bench.command import bench
 from lab.command import LabError
 from lab.faults import FAULTS, by_name
 from lab.observe import picture, settle
@@ -136,6 +137,9 @@ def faults(tag: str, router: str, logs: Path | None, runs: int, only: tuple[str,
     for line in wrong:
         click.echo(f"WRONG: {line}", err=True)
     sys.exit(1 if wrong else 0)
+
+
+cli.add_command(bench)
 
 
 def main() -> None:

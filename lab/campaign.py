@@ -131,12 +131,17 @@ def _figures(gaps: Sequence[float]) -> str:
 
 
 def write_table(path: Path, text: str) -> None:
-    """Put the table between its markers; a file without them gets both at its end."""
-    block = f"{BEGIN}\n{text}\n{END}"
+    """Put the table between its markers."""
+    write_block(path, BEGIN, END, text)
+
+
+def write_block(path: Path, begin: str, end: str, text: str) -> None:
+    """Put a text between two markers of a file; one without them gets both at its end."""
+    block = f"{begin}\n{text}\n{end}"
     old = path.read_text() if path.exists() else ""
-    if BEGIN in old and END in old:
-        head, _, rest = old.partition(BEGIN)
-        new = head + block + rest.partition(END)[2]
+    if begin in old and end in old:
+        head, _, rest = old.partition(begin)
+        new = head + block + rest.partition(end)[2]
     else:
         new = f"{old.rstrip()}\n\n{block}\n".lstrip()
     path.write_text(new)

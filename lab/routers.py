@@ -48,24 +48,35 @@ def services(tag: str, directory: Path, router: str, kind: RouterKind) -> list[S
     home = directory / router
     home.mkdir(exist_ok=True)
     shutil.copy(NODES_DIR / router / f"{kind}.conf", home / f"{kind}.conf")
-    log = directory / "log"
-    if kind is RouterKind.BIRD:
-        argv = ["bird", "-f", "-c", str(home / "bird.conf"), "-s", str(home / "bird.ctl")]
-        return [Service(f"bird-{router}", inside(tag, router, *argv), str(log / f"bird-{router}.log"))]
+    return bird(tag, directory, router) if kind is RouterKind.BIRD else frr(tag, directory, router)
+
+
+def bird(tag: str, directory: Path, machine: str) -> list[Service]:
+    """BIRD, with the ``bird.conf`` of the machine's directory."""
+    home = directory / machine
+    argv = ["bird", "-f", "-c", str(home / "bird.conf"), "-s", str(home / "bird.ctl")]
+    name = f"bird-{machine}"
+    return [Service(name, inside(tag, machine, *argv), str(directory / "log" / f"{name}.log"))]
+
+
+def frr(tag: str, directory: Path, machine: str, *more: str) -> list[Service]:
+    """zebra, bgpd, ``more``: bgpd reads ``frr.conf`` of the machine's directory, the others their ``NAME.conf``."""
+    home = directory / machine
     try:
-        shutil.chown(home, "frr", "frr")
-        shutil.chown(home / "frr.conf", "frr", "frr")
+        for path in (home, *home.glob("*.conf")):
+            shutil.chown(path, "frr", "frr")
     except LookupError:
         raise LabError("there is no user frr: install FRR, or choose --router bird") from None
     found = []
     zserv = str(home / "zserv.sock")  # bgpd that does not find it tries again only after ten seconds
-    for daemon, conf, after, makes in (("zebra", "zebra.conf", None, zserv), ("bgpd", "frr.conf", zserv, None)):
-        argv = [_frr(daemon), "-f", str(home / conf), "-i", str(home / f"{daemon}.pid"), "-z", zserv]
+    for daemon in ("zebra", *more, "bgpd"):
+        conf = home / ("frr.conf" if daemon == "bgpd" else f"{daemon}.conf")
+        argv = [_frr(daemon), "-f", str(conf), "-i", str(home / f"{daemon}.pid"), "-z", zserv]
         argv += ["--vty_socket", str(home), "-u", "frr", "-g", "frr", "-A", "127.0.0.1", "-P", "0"]
-        entire = inside(tag, router, *argv)
-        found.append(
-            Service(f"{daemon}-{router}", entire, str(log / f"{daemon}-{router}.log"), after=after, makes=makes)
-        )
+        name = f"{daemon}-{machine}"
+        after, makes = (None, zserv) if daemon == "zebra" else (zserv, None)
+        log = str(directory / "log" / f"{name}.log")
+        found.append(Service(name, inside(tag, machine, *argv), log, after=after, makes=makes))
     return found
 
 

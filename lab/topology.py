@@ -113,10 +113,10 @@ def far_end(machine: str, interface: str) -> End:
     raise LabError(f"{machine} has no interface {interface}")
 
 
-def processes(tag: str) -> list[int]:
-    """Everything that runs in the lab's namespaces: all of it is ours, their names are unique."""
+def processes(tag: str, *machines: str) -> list[int]:
+    """Everything that runs in the lab's namespaces, or in these machines' only: their names are unique, all is ours."""
     found: list[int] = []
-    for name in existing(tag):
+    for name in [namespace(tag, machine) for machine in machines] or existing(tag):
         found += [int(word) for word in run(["ip", "netns", "pids", name]).split()]
     return found
 

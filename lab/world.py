@@ -32,7 +32,7 @@ from lab.traffic import Flow, Meter
 
 BASE = Path("/run/l3ha-lab")
 DEFAULT_TAG = "lab"
-_EXABGP_ENV = {
+EXABGP_ENV = {
     "exabgp_log_level": "WARNING",
     "exabgp_reactor_speed": "0.1",
     "exabgp_daemon_user": "root",
@@ -103,9 +103,9 @@ class Lab:
         state = {"tag": self.tag, "router": self.kind, "traffic": self._traffic}
         (self.directory / "lab.json").write_text(json.dumps(state))
         topology.build(self.tag)
-        write_cluster_file(self.directory)
-        planned = [service for router in ROUTERS for service in self._router(router)]
-        planned += [service for node in NODES for service in self._node(node)]
+        self.prepare()
+        planned = [service for router in ROUTERS for service in self.router_services(router)]
+        planned += [service for node in NODES for service in self.node_services(node)]
         planned += [service for host in HOSTS if self._traffic for service in self._host(host)]
         for service in planned:
             keeper.install(self.services, service)
@@ -156,13 +156,20 @@ class Lab:
             "L3HA_STATE_DIR": str(home / "state"),
         }
 
-    def _service(self, name: str, machine: str, argv: list[str], **more: Any) -> Service:
+    def service(self, name: str, machine: str, argv: list[str], **more: Any) -> Service:
+        """A service of a machine that runs in its namespace and logs under its name."""
         return Service(name, inside(self.tag, machine, *argv), str(self.directory / "log" / f"{name}.log"), **more)
 
-    def _router(self, router: str) -> list[Service]:
+    def prepare(self) -> None:
+        """Write what the nodes' services need, once the machines are there. The lab's own pair: the cluster file."""
+        write_cluster_file(self.directory)
+
+    def router_services(self, router: str) -> list[Service]:
+        """What runs on a router."""
         return routers.services(self.tag, self.directory, router, self.kind)
 
-    def _node(self, node: str) -> list[Service]:
+    def node_services(self, node: str) -> list[Service]:
+        """What runs on a node: ExaBGP and the agent."""
         home = self.directory / node
         (home / "state").mkdir(parents=True)
         (home / "exabgp.conf").write_text(self.cli(node, "render", "exabgp"))
@@ -170,8 +177,8 @@ class Lab:
         exabgp = [str(Path(sys.executable).parent / "exabgp"), str(home / "exabgp.conf")]
         agent = [sys.executable, "-m", "l3ha", "agent"]
         return [
-            self._service(f"exabgp-{node}", node, exabgp, env={**env, **_EXABGP_ENV}),
-            self._service(f"agent-{node}", node, agent, env=env),
+            self.service(f"exabgp-{node}", node, exabgp, env={**env, **EXABGP_ENV}),
+            self.service(f"agent-{node}", node, agent, env=env),
         ]
 
     def _host(self, host: str) -> list[Service]:
@@ -180,8 +187,8 @@ class Lab:
         module = [sys.executable, "-m", "lab.traffic"]
         received = str(self.directory / f"{host}.packets")
         return [
-            self._service(f"receive-{host}", host, [*module, "receive", received], env=env),
-            self._service(f"send-{host}", host, [*module, "send", HOST_ADDRESS[other]], env=env),
+            self.service(f"receive-{host}", host, [*module, "receive", received], env=env),
+            self.service(f"send-{host}", host, [*module, "send", HOST_ADDRESS[other]], env=env),
         ]
 
     # --- questions ---------------------------------------------------------------------------------------------

@@ -1,0 +1,113 @@
+"""The faults of the benchmark: those of the lab where they speak of the network only, and those done to a contender."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from lab.bench.contender import PREFERRED, Contender
+from lab.command import LabError, run
+from lab.faults import by_name as lab_fault
+from lab.observe import other, until
+from lab.topology import NODES, ROUTERS, inside
+
+_FILTER = """\
+table inet l3ha_bench {{
+    chain input {{
+        type filter hook input priority -300; policy accept;
+        {match} drop
+    }}
+}}
+"""
+
+Act: TypeAlias = Callable[[Contender], None]
+"""Something done to a contender whose n1 is active."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accident:
+    """One fault of the benchmark, always against n1."""
+
+    name: str
+    title: str
+    apply: Act
+    mend: Act | None
+    """None: it passes by itself, or the pair is brought home without being measured."""
+    steady_s: float
+    """How long traffic must flow before the fault is over: longer than any contender's reaction may take to show."""
+    mending: str | None = None
+    """Title of the mending, where it is a row of its own."""
+    silences: bool = False
+    """Whether n1 is silenced: what it then claims reaches nobody and makes it no second active."""
+
+
+def _network(name: str, title: str, steady_s: float, mending: str | None = None, *, silences: bool = False) -> Accident:
+    fault = lab_fault(name)
+    heal = fault.heal
+    assert heal is not None
+    return Accident(
+        name,
+        title,
+        lambda lab: fault.apply(lab, PREFERRED),
+        lambda lab: heal(lab, PREFERRED),
+        steady_s,
+        mending,
+        silences,
+    )
+
+
+def _signal(number: signal.Signals) -> Act:
+    return lambda lab: lab.signal_agent(PREFERRED, number)
+
+
+def _move(to: str) -> Act:
+    """An operator's move is over when both routers follow; one that they do not follow is a failed run."""
+
+    def act(lab: Contender) -> None:
+        lab.move(to)
+        followed = {"routers": dict.fromkeys(ROUTERS, to)}
+        until(lambda: {"routers": {router: lab.carrier(router) for router in ROUTERS}}, followed, within_s=30)
+
+    return act
+
+
+def _filter(lab: Contender) -> None:
+    for node in NODES:
+        run(inside(lab.tag, node, "nft", "-f", "-"), stdin=_FILTER.format(match=lab.heartbeats))
+
+
+def _pass(lab: Contender) -> None:
+    for node in NODES:
+        run(inside(lab.tag, node, "nft", "delete", "table", "inet", "l3ha_bench"))
+
+
+ACCIDENTS: tuple[Accident, ...] = (
+    _network("silent-death", "silent death of the active node", 3, "return of the dead node", silences=True),
+    _network("carrier-loss", "carrier loss, both uplinks of the active node", 3),
+    _network("one-uplink", "one uplink of the active node", 3),
+    Accident("agent-kill", "deciding process killed (-9), restarted", _signal(signal.SIGKILL), None, 6),
+    Accident(
+        "agent-freeze", "deciding process frozen 6 s, thawed", _signal(signal.SIGSTOP), _signal(signal.SIGCONT), 6
+    ),
+    Accident(
+        "planned-move",
+        "planned move",
+        _move(other(PREFERRED)),
+        _move(PREFERRED),
+        3,
+        "planned move back",
+    ),
+    _network("icl-cut", "link between the nodes cut", 3),
+    Accident("heartbeats-lost", "what the nodes say to each other is filtered everywhere", _filter, _pass, 6),
+)
+"""In the order of the table. A frozen process is thawed after its ``steady_s``."""
+
+
+def by_name(name: str) -> Accident:
+    """One fault. Raises ``LabError`` that lists all names."""
+    for accident in ACCIDENTS:
+        if accident.name == name:
+            return accident
+    raise LabError(f"no fault {name}; there are {', '.join(each.name for each in ACCIDENTS)}")

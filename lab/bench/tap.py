@@ -1,0 +1,38 @@
+"""Between the speaker and ExaBGP: passes every command on and writes down when it came.
+
+``python -m lab.bench.tap FILE PROGRAM…`` runs in the place of PROGRAM in ExaBGP's configuration. The speaker keeps
+ExaBGP's end of its standard input, so ExaBGP's death ends it, and its end ends the tap.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def main(path: str, *argv: str) -> int:
+    """Pass on until the program ends; its exit code."""
+    with Path(path).open("ab", buffering=0) as log, subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            now = time.monotonic_ns()
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            log.write(b"%d %s" % (now, line))
+    return child.returncode
+
+
+def commands(path: Path, since: int) -> list[tuple[int, str]]:
+    """When each change of a route came, from an instant of the monotonic clock on (ns), and its text."""
+    found = []
+    for line in path.read_text().splitlines():
+        at, _, text = line.partition(" ")
+        if " announce " in text or " withdraw " in text:
+            found.append((int(at), text))
+    return [one for one in found if one[0] >= since]
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""One fault done to one contender, seen through to the end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from lab.bench.accident import Accident
+from lab.bench.contender import PREFERRED, Contender
+from lab.bench.record import Phase
+from lab.command import LabError
+from lab.traffic import Flow, Outages
+
+PATIENCE_S = 110.0
+"""Beyond the routers' BGP hold time of 90 s nothing comes back by itself."""
+_FRESH_NS = 100_000_000
+_POLL_S = 0.02
+_QUIET_S = 2.0
+
+
+class Actives:
+    """Watches, from a thread of its own, how long more than one node is active; a sample takes about 20 ms."""
+
+    def __init__(self, lab: Contender, mute: str | None = None) -> None:
+        self._lab = lab
+        self._mute = mute
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.both_ms = 0.0
+
+    def _watch(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(_POLL_S):
+            with contextlib.suppress(LabError):  # an interface that is just not there
+                both = len(self._lab.actives(self._mute)) > 1
+                now = time.monotonic()
+                self.both_ms += (now - last) * 1000 if both else 0.0
+                last = now
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def strike(lab: Contender, accident: Accident) -> tuple[Phase, Phase | None]:
+    """Apply one fault to a healthy pair, wait until traffic flows steadily again, mend it and wait until all is well.
+
+    Raises ``LabError`` where no traffic flows before, or the pair does not heal; then it is mended all the same.
+    """
+    begin = time.monotonic_ns()
+    flows = _flows(lab)
+    for flow in flows:
+        flow.open(begin, within_s=5)
+    mended = accident.mend is None
+    try:
+        with Actives(lab, PREFERRED if accident.silences else None) as actives:
+            accident.apply(lab)
+            back = _flows_again(flows, accident.steady_s)
+        if back or accident.mend is None:
+            phase = _phase(_close(flows), actives, back=back)
+        mend, mended = accident.mend, True
+        if mend is None:
+            lab.settle(steady_s=_QUIET_S)
+            return phase, None
+        if not back:
+            mend(lab)
+            lab.settle(steady_s=_QUIET_S)
+            return _phase(_close(flows), actives, back=False), None
+        return phase, _mending(lab, lambda: mend(lab))
+    finally:
+        if not mended and accident.mend is not None:
+            accident.mend(lab)
+
+
+def _mending(lab: Contender, mend: Callable[[], None]) -> Phase:
+    def action() -> None:
+        mend()
+        lab.settle(within_s=PATIENCE_S, steady_s=_QUIET_S)
+
+    with Actives(lab) as actives:
+        found = lab.meter().measure(action)
+    return _phase(found, actives, back=True)
+
+
+def _flows(lab: Contender) -> tuple[Flow, Flow]:
+    meter = lab.meter()
+    return meter.a_to_b, meter.b_to_a
+
+
+def _flows_again(flows: tuple[Flow, Flow], steady_s: float) -> bool:
+    """Wait until packets have arrived at both ends without a pause for ``steady_s``; False: not within patience."""
+    begin = time.monotonic()
+    since: float | None = None
+    while True:
+        now = time.monotonic()
+        if min(flow.latest() for flow in flows) < time.monotonic_ns() - _FRESH_NS:
+            since = None
+        elif since is None:
+            since = now
+        if since is not None and now - since >= steady_s:
+            return True
+        if now - begin > PATIENCE_S and since is None:
+            return False
+        time.sleep(_POLL_S)
+
+
+def _close(flows: tuple[Flow, Flow]) -> Outages:
+    end = time.monotonic_ns()
+    one, two = (flow.close(end, within_s=5) for flow in flows)
+    return Outages(one, two)
+
+
+def _phase(found: Outages, actives: Actives, *, back: bool) -> Phase:
+    ways = (found.a_to_b, found.b_to_a)
+    return Phase(
+        gap_ms=(round(ways[0].gap_ms, 1), round(ways[1].gap_ms, 1)),
+        lost=(ways[0].lost, ways[1].lost),
+        two_actives_ms=round(actives.both_ms),
+        back=back,
+    )

@@ -1,0 +1,174 @@
+"""The benchmark's figures, tables and pictures, from plain data; nothing is measured here."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.bench import accident, contenders, plot, table
+from lab.bench.record import Figures, Footprint, Measure, Phase, Record, Results, cell
+from lab.command import LabError
+
+
+def record(
+    contender: str, fault: str, *gaps: float, mending: Phase | None = None, failure: str | None = None
+) -> Record:
+    phase = Phase((gaps[0], gaps[1]), (int(gaps[0]), int(gaps[1])), 7) if gaps else None
+    return Record("frr", contender, fault, 1, phase, mending, failure)
+
+
+def results(*records: Record) -> Results:
+    return Results(tuple(records))
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+def test_figures_of_both_directions_and_the_worse_one() -> None:
+    found = cell([record("l3ha", "silent-death", 500, 540), record("l3ha", "silent-death", 520, 510)])
+    assert (found.a_to_b, found.b_to_a) == (Figures(2, 510, 520), Figures(2, 525, 540))
+    assert found.worst == Figures(2, 530, 540)
+    assert found.lost == Figures(2, 1035, 1040)
+    assert found.two_actives == Figures(2, 7, 7)
+
+
+def test_a_failed_run_is_counted_and_gives_no_figures() -> None:
+    found = cell([record("l3ha", "silent-death", failure="it did not heal"), record("l3ha", "silent-death", 5, 6)])
+    assert found.failures == ("it did not heal",)
+    assert found.worst == Figures(1, 6, 6)
+
+
+def test_nothing_measured_is_no_zero() -> None:
+    assert cell([]).worst is None
+    assert cell([record("l3ha", "silent-death", 1, 1)], mending=True).worst is None
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_median_never_exceeds_maximum(values: list[float]) -> None:
+    found = Figures.of(values)
+    assert found is not None
+    assert min(values) <= found.median <= found.maximum == max(values)
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"), [((5, 0, 0), "0"), ((5, 0, 3), "0 / 3"), ((5, 533.4, 559.5), "533 / 560"), ((1, 80, 80), "80")]
+)
+def test_figures_as_text(figures: tuple[int, float, float], text: str) -> None:
+    assert str(Figures(*figures)) == text
+
+
+def test_saved_results_are_read_back(tmp_path: Path) -> None:
+    healed = Phase((0.0, 1.5), (0, 1), 0, back=False)
+    saved = Results(
+        (record("l3ha", "silent-death", 1.5, 2, mending=healed), record("exabgp", "one-uplink", failure="no")),
+        (Footprint("frr", "l3ha", 1, "agent", 1.5, 40_000),),
+        (Measure("Decision latency", "carrier loss", "ms", (1.0, 2.0)),),
+    )
+    saved.save(tmp_path / "deep" / "results.json")
+    assert Results.load(tmp_path / "deep" / "results.json") == saved
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["results.json"]
+
+
+# --- table -----------------------------------------------------------------------------------------------------------
+
+
+def lines_of(text: str) -> dict[str, list[str]]:
+    """The matrix by the title of its lines."""
+    cells = [[word.strip() for word in line.strip("|").split("|")] for line in text.splitlines() if line[0] == "|"]
+    return {words[0]: words[1:] for words in cells}
+
+
+def test_matrix_keeps_the_order_of_contenders_whatever_order_they_ran_in() -> None:
+    found = results(record("bird-bfd", "silent-death", 200, 190), record("l3ha", "silent-death", 500, 540))
+    head, _, *_ = table.matrix(found, "frr").splitlines()
+    assert head == "| FRR routers | l3ha | BIRD + BFD |"
+    assert lines_of(table.matrix(found, "frr"))["silent death of the active node"] == ["540", "200"]
+
+
+def test_a_mending_of_its_own_is_a_line_of_its_own() -> None:
+    found = results(record("l3ha", "silent-death", 500, 540, mending=Phase((3, 0), (2, 0), 0)))
+    assert lines_of(table.matrix(found, "frr"))["return of the dead node"] == ["3"]
+
+
+def test_what_a_contender_cannot_have_is_a_dash_with_its_reason() -> None:
+    found = results(record("keepalived", "silent-death", 3400, 3500), record("l3ha", "icl-cut", 0, 0))
+    assert lines_of(table.matrix(found, "frr"))["link between the nodes cut"] == ["0", "–"]
+    reason = contenders.by_name("keepalived").absent["icl-cut"]
+    assert f"{reason} (keepalived)" in table.readme(found, {})
+
+
+def test_failures_and_runs_that_never_recovered_are_shown() -> None:
+    stuck = Record("frr", "exabgp", "silent-death", 1, Phase((90_000, 90_000), (9, 9), 0, back=False))
+    failed = record("exabgp", "silent-death", failure="a healthy pair did not come\nexpected\nseen")
+    found = results(stuck, failed)
+    shown = lines_of(table.matrix(found, "frr"))["silent death of the active node"]
+    assert shown == ["90000 (1× until mended) (1 failed)"]
+    assert "run 1: a healthy pair did not come\n" in table.report(found, {})
+
+
+def test_report_names_setup_process_and_measure() -> None:
+    found = Results(
+        (record("keepalived", "planned-move", 0, 0),),
+        (Footprint("frr", "keepalived", 1, "keepalived", 0.04, 4 * 1024),),
+        (Measure("Bulk", "1000 routes", "ms", (400.0, 300.0)), Measure("Bulk", "10 000 routes", "ms", (), "refused")),
+    )
+    text = table.report(found, {"frr": "benchmark-frr.svg"})
+    assert contenders.by_name("keepalived").setup in text
+    assert "| keepalived | keepalived | 0.0 | 4 |" in text
+    assert "| 1000 routes | 350 ms | 400 ms | 2 |  |" in text
+    assert "| 10 000 routes | – | – | 0 | refused |" in text
+    assert "](benchmark-frr.svg)" in text
+
+
+# --- picture ---------------------------------------------------------------------------------------------------------
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def bars(text: str) -> list[float]:
+    root = ET.fromstring(text)
+    return [float(one.get("width", "0")) for one in root.iter(f"{SVG}rect") if one.get("class") != "page"]
+
+
+def test_longer_holes_are_longer_bars_and_none_is_a_ring() -> None:
+    found = results(
+        record("l3ha", "silent-death", 500, 540),
+        record("keepalived", "silent-death", 3400, 3500),
+        record("frr-bfd", "silent-death", 0, 0),
+    )
+    text = plot.draw(found, "frr")
+    one, two = bars(text)
+    assert 0 < one < two
+    rings = list(ET.fromstring(text).iter(f"{SVG}circle"))
+    assert [ring.get("class") for ring in rings] == ["zero other"]
+
+
+def test_titles_cannot_break_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plot._TITLES, "l3ha", "<l3ha> & co")
+    text = plot.draw(results(record("l3ha", "silent-death", 5, 5)), "frr")
+    assert "<l3ha> & co" in [node.text for node in ET.fromstring(text).iter(f"{SVG}text")]
+
+
+@given(st.lists(st.floats(0, 1e7), min_size=1, max_size=4))
+def test_everything_lies_on_the_page(gaps: list[float]) -> None:
+    found = results(*(record("keepalived", "silent-death", gap, gap) for gap in gaps))
+    root = ET.fromstring(plot.draw(found, "frr"))
+    width = float(root.get("width", "0"))
+    assert all(float(one.get("x2", "0")) <= width for one in root.iter(f"{SVG}line"))
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_unique_and_unknown_ones_are_listed() -> None:
+    names = [contender.name for contender in contenders.CONTENDERS]
+    faults = [one.name for one in accident.ACCIDENTS]
+    assert len(set(names)) == len(names)
+    assert len(set(faults)) == len(faults)
+    assert all(set(contender.absent) <= set(faults) for contender in contenders.CONTENDERS)
+    with pytest.raises(LabError, match="keepalived"):
+        contenders.by_name("corosync")
+    with pytest.raises(LabError, match="silent-death"):
+        accident.by_name("meteorite")
