@@ -1,12 +1,14 @@
-"""Packets of routers: the ICMP echo reply."""
+"""Packets of routers: the ICMP echo reply, the BFD control packet."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from l3ha.base.names import NodeId
 from l3ha.base.settings import EchoTarget
 from l3ha.base.time import SECOND
 from l3ha.core.echo import Echo, EchoResult
-from l3ha.wire import icmp
+from l3ha.wire import bfd, icmp
 
 
 def icmp_reply(data: bytes) -> None:
@@ -19,6 +21,23 @@ def icmp_reply(data: bytes) -> None:
             else:
                 assert isinstance(reply, icmp.EchoDrop)
             _asked(packet, ipv6)
+
+
+def bfd_control(data: bytes) -> None:
+    """A packet or a reason; a packet encodes to the bytes that it was read from, apart from what nobody reads."""
+    packet = bfd.decode(data)
+    if isinstance(packet, bfd.BfdDrop):
+        return
+    again = bfd.encode(replace(packet, signature=None))
+    assert again[0] == data[0] and again[1] | 4 == data[1] | 4 and again[2] == data[2]
+    assert again[4 : bfd.LENGTH] == data[4 : bfd.LENGTH]
+    if packet.signature is not None:
+        assert packet.authenticated
+        assert not bfd.genuine(data, replace(packet.signature, digest=bytes(bfd.SHA1_KEY)), b"key")
+        signed = bfd.encode(packet, b"key")
+        read = bfd.decode(signed)
+        assert isinstance(read, bfd.ControlPacket) and read.signature is not None
+        assert bfd.genuine(signed, read.signature, b"key")
 
 
 def _asked(packet: bytes, ipv6: bool) -> None:

@@ -36,6 +36,7 @@ DECODERS = (
     Decoder("sessions", "icl", icl.sessions, MAX_DATAGRAM, 100),
     Decoder("peer", "icl", engine.peer, 6 * MAX_DATAGRAM, 40),
     Decoder("icmp", "packets", packets.icmp_reply, 1 << 16),
+    Decoder("bfd", "packets", packets.bfd_control, 1 << 16),
     Decoder("exabgp", "speaker", speaker.exabgp_lines, MAX_LINE),
     Decoder("agent", "speaker", speaker.agent_lines, MAX_LINE),
     Decoder("report", "speaker", engine.speaker, MAX_LINE, 40),

@@ -1,0 +1,120 @@
+"""The BFD control packet: RFC 5880 §4, and what of §6.8.6 needs no session."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l3ha.base.time import MS, US
+from l3ha.wire.bfd import (
+    KEYED_SHA1,
+    LENGTH,
+    METICULOUS_SHA1,
+    BfdDrop,
+    ControlPacket,
+    Diagnostic,
+    Signature,
+    State,
+    decode,
+    encode,
+    genuine,
+)
+
+UP = ControlPacket(State.UP, Diagnostic.NONE, False, False, True, False, 3, 0x01020304, 0x0A0B0C0D, 50 * MS, 60 * MS, 0)
+BYTES = bytes.fromhex("20c80318 01020304 0a0b0c0d 0000c350 0000ea60 00000000")
+KEY = b"secret"
+
+
+def test_the_packet_of_section_4_1() -> None:
+    assert encode(UP) == BYTES
+    assert decode(BYTES) == UP
+    assert decode(BYTES + b"behind the length") == UP, "the length says where the packet ends"
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "drop"),
+    [
+        (0, 0x00, BfdDrop.VERSION),  # "If the version number is not correct (1), the packet MUST be discarded"
+        (0, 0x40, BfdDrop.VERSION),
+        (3, 23, BfdDrop.LENGTH),  # "… less than the minimum correct value (24 if the A bit is clear"
+        (3, 25, BfdDrop.LENGTH),  # "… greater than the payload of the encapsulating protocol"
+        (2, 0, BfdDrop.MULTIPLIER),
+        (1, 0xC9, BfdDrop.MULTIPOINT),
+        (1, 0xF8, BfdDrop.POLL_AND_FINAL),  # §6.5: "MUST NOT be set"
+    ],
+)
+def test_what_section_6_8_6_refuses(at: int, value: int, drop: BfdDrop) -> None:
+    assert decode(BYTES[:at] + bytes((value,)) + BYTES[at + 1 :]) is drop
+
+
+def test_discriminators_of_section_6_8_6() -> None:
+    assert decode(BYTES[:4] + bytes(4) + BYTES[8:]) is BfdDrop.DISCRIMINATOR
+    for state in State:
+        nobody = BYTES[:1] + bytes((state << 6,)) + BYTES[2:8] + bytes(4) + BYTES[12:]
+        expected = state in (State.DOWN, State.ADMIN_DOWN)
+        assert isinstance(decode(nobody), ControlPacket) is expected, state
+        assert expected or decode(nobody) is BfdDrop.STATE
+
+
+def test_an_authenticated_packet_has_room_for_it() -> None:
+    """§6.8.6: 26 if the A bit is set."""
+    assert decode(BYTES[:1] + b"\xcc" + BYTES[2:]) is BfdDrop.LENGTH
+    foreign = decode(BYTES[:1] + b"\xcc\x03\x1a" + BYTES[4:] + b"\x01\x02")
+    assert isinstance(foreign, ControlPacket) and foreign.authenticated and foreign.signature is None
+
+
+@pytest.mark.parametrize("kind", [KEYED_SHA1, METICULOUS_SHA1])
+def test_keyed_sha1_of_section_6_7_4(kind: int) -> None:
+    signed = encode(replace(UP, signature=Signature(kind, 7, 0x11223344, b"")), KEY)
+    assert len(signed) == 52 and signed[3] == 52
+    packet = decode(signed)
+    assert isinstance(packet, ControlPacket) and packet.signature is not None
+    assert (packet.signature.kind, packet.signature.key_id, packet.signature.sequence) == (kind, 7, 0x11223344)
+    assert genuine(signed, packet.signature, KEY)
+    assert not genuine(signed, packet.signature, b"another")
+    for place in range(LENGTH):
+        changed = bytearray(signed)
+        changed[place] ^= 1
+        assert not genuine(bytes(changed), packet.signature, KEY), place
+
+
+def test_what_has_no_room_is_an_error_of_ours() -> None:
+    for wrong in (
+        replace(UP, multiplier=0),
+        replace(UP, multiplier=256),
+        replace(UP, mine=0),
+        replace(UP, yours=1 << 32),
+    ):
+        with pytest.raises(ValueError, match="no BFD packet"):
+            encode(wrong)
+    with pytest.raises(ValueError, match="at most 20"):
+        encode(replace(UP, signature=Signature(KEYED_SHA1, 1, 1, b"")), bytes(21))
+
+
+@given(
+    st.builds(
+        ControlPacket,
+        state=st.sampled_from((State.UP, State.INIT)),
+        diagnostic=st.integers(0, 31),
+        poll=st.booleans(),
+        final=st.just(False),
+        independent=st.booleans(),
+        demand=st.booleans(),
+        multiplier=st.integers(1, 255),
+        mine=st.integers(1, 2**32 - 1),
+        yours=st.integers(1, 2**32 - 1),
+        desired_tx=st.integers(0, 2**32 - 1).map(lambda us: us * US),
+        required_rx=st.integers(0, 2**32 - 1).map(lambda us: us * US),
+        required_echo_rx=st.integers(0, 2**32 - 1).map(lambda us: us * US),
+    )
+)
+def test_every_packet_comes_back(packet: ControlPacket) -> None:
+    assert decode(encode(packet)) == packet
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_packet_or_a_reason(data: bytes) -> None:
+    assert isinstance(decode(data), ControlPacket | BfdDrop)
