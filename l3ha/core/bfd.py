@@ -1,0 +1,298 @@
+"""One BFD session, asynchronous mode (RFC 5880 §6.8), and the table that finds a packet's session.
+
+    DOWN --hears DOWN--> INIT --hears INIT or UP--> UP          any --AdminDown, silence--> DOWN
+    DOWN --hears INIT--> UP                                     UP --hears DOWN--> DOWN
+
+The table of states is ``_TABLE``; only ``_become`` changes the state. Silence is judged by ``tick`` alone: its caller
+has read the socket dry before, so that a stall of our own process never takes a peer down that spoke in time.
+
+Not spoken: demand mode and the echo function (both optional, §6.6 and §6.4), simple password and MD5 (§6.7.2, §6.7.3).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.wire.bfd import (
+    METICULOUS_SHA1,
+    BfdDrop,
+    ControlPacket,
+    Diagnostic,
+    Signature,
+    State,
+    decode,
+    encode,
+    genuine,
+)
+
+SLOW: Duration = SECOND
+"""Least interval of transmission while the session is not up (§6.8.3: "not less than one second")."""
+
+SINGLE_HOP_TTL = 255
+"""GTSM (RFC 5881 §5): anything else has passed a router."""
+
+
+@dataclass(frozen=True, slots=True)
+class BfdKey:
+    """Keyed SHA1 (§6.7.4); ``kind`` is ``KEYED_SHA1`` or ``METICULOUS_SHA1``."""
+
+    kind: int
+    key_id: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BfdPeer:
+    """What is configured for one session."""
+
+    address: str
+    local_address: str
+    interval: Duration
+    """Desired transmission and required reception alike."""
+    multiplier: int
+    min_ttl: int = SINGLE_HOP_TTL
+    """Packets with a smaller one are dropped; below 255 only for a session over several hops (RFC 5883 §5)."""
+    key: BfdKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendBfd:
+    """Send this to the peer of a session."""
+
+    address: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BfdChanged:
+    """A session changed its state."""
+
+    address: str
+    state: State
+    diagnostic: Diagnostic
+
+
+BfdEffect: TypeAlias = SendBfd | BfdChanged
+
+_TABLE: dict[tuple[State, State], tuple[State, Diagnostic | None]] = {
+    # what we are, what the peer says it is -> what we are then, and why (§6.8.6); an absent pair changes nothing
+    (State.DOWN, State.DOWN): (State.INIT, None),
+    (State.DOWN, State.INIT): (State.UP, None),
+    (State.INIT, State.INIT): (State.UP, None),
+    (State.INIT, State.UP): (State.UP, None),
+    (State.UP, State.DOWN): (State.DOWN, Diagnostic.NEIGHBOR_SIGNALED_DOWN),
+    (State.INIT, State.ADMIN_DOWN): (State.DOWN, Diagnostic.NEIGHBOR_SIGNALED_DOWN),
+    (State.UP, State.ADMIN_DOWN): (State.DOWN, Diagnostic.NEIGHBOR_SIGNALED_DOWN),
+}
+
+
+class BfdSession:
+    """See the module. ``discriminator``: nonzero, unlike that of every other session of this process (§6.3)."""
+
+    def __init__(self, peer: BfdPeer, discriminator: int, entropy: Callable[[int], bytes], now: Instant) -> None:
+        self.peer = peer
+        self.discriminator = discriminator
+        self.state = State.DOWN
+        self.since = now
+        self.diagnostic = Diagnostic.NONE
+        self.remote_state = State.DOWN
+        self.remote_discriminator = 0
+        self.remote_tx: Duration = 0
+        self.remote_rx: Duration = 1
+        self.remote_multiplier = 0
+        self.sent = self.received = self.flaps = 0
+        self.drops: Counter[BfdDrop] = Counter()
+        self._entropy = entropy
+        self._heard: Instant | None = None
+        """Last packet taken; None after silence."""
+        self._polling = False
+        self._next = now
+        self._sequence = int.from_bytes(entropy(4))
+        self._seen: int | None = None
+        self._seen_at = now
+
+    # --- what follows from the state --------------------------------------------------------------------------------
+
+    @property
+    def desired(self) -> Duration:
+        """Desired Min TX (§6.8.3)."""
+        return self.peer.interval if self.state is State.UP else max(SLOW, self.peer.interval)
+
+    @property
+    def interval(self) -> Duration | None:
+        """Interval of transmission before jitter (§6.8.7); None where the peer wants no packets."""
+        return max(self.desired, self.remote_rx) if self.remote_rx else None
+
+    @property
+    def detection(self) -> Duration | None:
+        """Detection time (§6.8.4); None before the peer has said anything."""
+        if self.remote_multiplier == 0:
+            return None
+        return self.remote_multiplier * max(self.peer.interval, self.remote_tx)
+
+    def next_deadline(self) -> Instant | None:
+        """When ``tick`` has something to do."""
+        times = [self._next] if self.interval is not None and self._may_send() else []
+        if self._heard is not None and self.detection is not None:
+            times.append(self._heard + self.detection)
+        return min(times, default=None)
+
+    # --- doors ------------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, packet: ControlPacket, ttl: int | None, now: Instant) -> list[BfdEffect]:
+        """One packet of this session, ``data`` as it came; a refused one changes nothing but ``drops``."""
+        reason = self._refuse(data, packet, ttl, now)
+        if reason is not None:
+            self.drops[reason] += 1
+            return []
+        self.received += 1
+        self._heard = now
+        if self.state is State.ADMIN_DOWN:
+            return []  # §6.8.6: discarded, apart from the knowledge that somebody listens
+        before = self.interval
+        self.remote_discriminator, self.remote_state = packet.mine, packet.state
+        self.remote_tx, self.remote_rx = packet.desired_tx, packet.required_rx
+        self.remote_multiplier = packet.multiplier
+        if packet.final:
+            self._polling = False
+        out: list[BfdEffect] = []
+        state, why = _TABLE.get((self.state, packet.state), (self.state, None))
+        if state is not self.state:
+            out += self._become(state, why, now)
+        after = self.interval
+        if after is not None and (before is None or after < before):
+            self._next = min(self._next, now + self._jittered(after))
+        if packet.poll:
+            out.append(self._packet(final=True))
+        return out
+
+    def tick(self, now: Instant) -> list[BfdEffect]:
+        """Judge silence, and send what is due."""
+        out: list[BfdEffect] = []
+        if self._heard is not None and self.detection is not None and now - self._heard >= self.detection:
+            self._heard = None
+            self.remote_discriminator = 0  # §6.8.1: no packet for a detection time
+            if self.state in (State.INIT, State.UP):
+                out += self._become(State.DOWN, Diagnostic.DETECTION_TIME_EXPIRED, now)
+        interval = self.interval
+        if interval is not None and now >= self._next and self._may_send():
+            out.append(self._packet(final=False))
+            self._next = now + self._jittered(interval)
+        return out
+
+    def admin(self, *, up: bool, now: Instant) -> list[BfdEffect]:
+        """The operator's word (§6.8.16). AdminDown is told once more at once, and then at the slow rate."""
+        if up == (self.state is not State.ADMIN_DOWN):
+            return []
+        if up:
+            return self._become(State.DOWN, Diagnostic.NONE, now)
+        out = self._become(State.ADMIN_DOWN, Diagnostic.ADMINISTRATIVELY_DOWN, now)
+        return [*out, self._packet(final=False)]
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, data: bytes, packet: ControlPacket, ttl: int | None, now: Instant) -> BfdDrop | None:
+        if ttl is not None and ttl < self.peer.min_ttl:
+            return BfdDrop.TTL
+        if packet.yours and packet.yours != self.discriminator:
+            return BfdDrop.UNKNOWN_SESSION
+        key, signature = self.peer.key, packet.signature
+        if key is None:
+            return BfdDrop.AUTHENTICATION if packet.authenticated else None
+        if signature is None or (signature.kind, signature.key_id) != (key.kind, key.key_id):
+            return BfdDrop.AUTHENTICATION
+        if self._seen is not None and now - self._seen_at < 2 * (self.detection or SLOW):  # §6.8.1, AuthSeqKnown
+            ahead = (signature.sequence - self._seen) % 2**32
+            if not (key.kind == METICULOUS_SHA1) <= ahead <= 3 * max(1, packet.multiplier):
+                return BfdDrop.SEQUENCE
+        if not genuine(data, signature, key.key):
+            return BfdDrop.AUTHENTICATION
+        self._seen, self._seen_at = signature.sequence, now
+        return None
+
+    def _become(self, state: State, why: Diagnostic | None, now: Instant) -> list[BfdEffect]:
+        """The only place where the state changes."""
+        self.flaps += self.state is State.UP
+        before = self.desired
+        self.state, self.since = state, now
+        self.diagnostic = self.diagnostic if why is None else why
+        if state is State.UP:
+            self.diagnostic = Diagnostic.NONE
+        # §6.8.3: a changed interval needs a poll; while not up every packet says it anyway
+        self._polling = state is State.UP and self.desired != before
+        self._next = now  # §6.8.7: what differs from the last packet is said at once
+        return [BfdChanged(self.peer.address, state, self.diagnostic)]
+
+    def _may_send(self) -> bool:
+        """§6.8.7: nothing in AdminDown to a peer that is gone already."""
+        return self.state is not State.ADMIN_DOWN or self._heard is not None
+
+    def _packet(self, *, final: bool) -> SendBfd:
+        key = self.peer.key
+        signature = None
+        if key is not None:
+            signature = Signature(key.kind, key.key_id, self._sequence, b"")
+            self._sequence = (self._sequence + 1) % 2**32
+        self.sent += 1
+        packet = ControlPacket(
+            state=self.state,
+            diagnostic=self.diagnostic,
+            poll=self._polling and not final,
+            final=final,
+            independent=True,  # the agent may restart without it: it ends with ExaBGP, that is with what it speaks for
+            demand=False,
+            multiplier=self.peer.multiplier,
+            mine=self.discriminator,
+            yours=self.remote_discriminator,
+            desired_tx=self.desired,
+            required_rx=self.peer.interval,
+            signature=signature,
+            authenticated=key is not None,
+        )
+        return SendBfd(self.peer.address, encode(packet, None if key is None else key.key))
+
+    def _jittered(self, interval: Duration) -> Duration:
+        """§6.8.7: 75 to 100 %; 75 to 90 % where a single lost packet takes the session down."""
+        span = 15 if self.peer.multiplier == 1 else 25
+        return interval * 75 // 100 + interval * span * int.from_bytes(self._entropy(2)) // (100 << 16)
+
+
+class Bfd:
+    """All sessions of a process, by discriminator and by address (§6.3)."""
+
+    def __init__(self, peers: Iterable[BfdPeer], entropy: Callable[[int], bytes], now: Instant) -> None:
+        self.sessions: dict[str, BfdSession] = {}
+        self.drops: Counter[BfdDrop] = Counter()
+        """Packets that no session saw."""
+        self._by_discriminator: dict[int, BfdSession] = {}
+        for peer in peers:
+            number = int.from_bytes(entropy(4)) or 1
+            while number in self._by_discriminator:
+                number = number % (2**32 - 1) + 1
+            session = BfdSession(peer, number, entropy, now)
+            self.sessions[peer.address] = self._by_discriminator[number] = session
+
+    def receive(self, source: str, data: bytes, ttl: int | None, now: Instant) -> list[BfdEffect]:
+        """One UDP payload from an address."""
+        packet = decode(data)
+        if isinstance(packet, BfdDrop):
+            self.drops[packet] += 1
+            return []
+        # a discriminator alone does not make a packet ours: it must come from the session's peer, too (RFC 5881 §3)
+        session = self.sessions.get(source)
+        if session is None or (packet.yours and self._by_discriminator.get(packet.yours) is not session):
+            self.drops[BfdDrop.UNKNOWN_SESSION] += 1
+            return []
+        return session.receive(data, packet, ttl, now)
+
+    def tick(self, now: Instant) -> list[BfdEffect]:
+        """Everything that is due; the socket has been read dry before."""
+        return [e for s in self.sessions.values() for e in s.tick(now)]
+
+    def next_deadline(self) -> Instant | None:
+        """When ``tick`` has something to do."""
+        return min((t for s in self.sessions.values() if (t := s.next_deadline()) is not None), default=None)

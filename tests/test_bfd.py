@@ -1,0 +1,245 @@
+"""BFD sessions: each test names the section of RFC 5880 (or 5881, 5883) that it proves. Two machines, virtual time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+
+from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.core.bfd import Bfd, BfdChanged, BfdEffect, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.wire.bfd import (
+    KEYED_SHA1,
+    METICULOUS_SHA1,
+    BfdDrop,
+    ControlPacket,
+    Diagnostic,
+    Signature,
+    State,
+    decode,
+    encode,
+)
+
+A, B = "10.0.0.1", "10.0.0.2"
+TO_B = BfdPeer(B, A, 50 * MS, 3)
+TO_A = BfdPeer(A, B, 50 * MS, 3)
+
+
+def entropy(seed: int) -> Callable[[int], bytes]:
+    return Random(seed).randbytes
+
+
+@dataclass
+class Pair:
+    """Two speakers and a wire with a millisecond's way; ``lossy`` decides what gets through."""
+
+    a: Bfd
+    b: Bfd
+    now: Instant = 0
+    lossy: Callable[[str, bytes], bool] = lambda _to, _data: False
+    ttl: int = 255
+    log: list[tuple[Instant, str, State, Diagnostic]] = field(default_factory=list)
+    sent: list[tuple[Instant, str, ControlPacket]] = field(default_factory=list)
+    _wire: list[tuple[Instant, str, bytes]] = field(default_factory=list)
+
+    def run(self, duration: Duration) -> None:
+        end = self.now + duration
+        while self.now < end:
+            due = [t for t in (self.a.next_deadline(), self.b.next_deadline()) if t is not None]
+            due += [t for t, _, _ in self._wire]
+            self.now = min(max(self.now, min(due, default=end)), end)
+            for when, to, data in [w for w in self._wire if w[0] <= self.now]:
+                self._wire.remove((when, to, data))
+                side, source = (self.a, B) if to == A else (self.b, A)
+                self.carry(to, side.receive(source, data, self.ttl, self.now))
+            self.carry(A, self.a.tick(self.now))
+            self.carry(B, self.b.tick(self.now))
+
+    def carry(self, who: str, effects: list[BfdEffect]) -> None:
+        for e in effects:
+            if isinstance(e, BfdChanged):
+                self.log.append((self.now, who, e.state, e.diagnostic))
+                continue
+            packet = decode(e.data)
+            assert isinstance(packet, ControlPacket)
+            self.sent.append((self.now, who, packet))
+            if not self.lossy(e.address, e.data):
+                self._wire.append((self.now + MS, e.address, e.data))
+
+    @property
+    def states(self) -> tuple[State, State]:
+        return self.a.sessions[B].state, self.b.sessions[A].state
+
+    def up(self) -> Pair:
+        self.run(3 * SECOND)
+        assert self.states == (State.UP, State.UP)
+        return self
+
+
+def pair(to_b: BfdPeer = TO_B, to_a: BfdPeer = TO_A) -> Pair:
+    return Pair(Bfd([to_b], entropy(1), 0), Bfd([to_a], entropy(2), 0))
+
+
+def test_three_way_handshake_6_2() -> None:
+    p = pair().up()
+    assert [s for _, who, s, _ in p.log if who == A] in ([State.INIT, State.UP], [State.UP])
+    session = p.a.sessions[B]
+    assert session.remote_discriminator == p.b.sessions[A].discriminator, "§6.3"
+    assert session.detection == 150 * MS, "§6.8.4: the peer's multiplier times the slower of the two"
+
+
+def test_slow_until_up_6_8_3() -> None:
+    p = pair()
+    p.lossy = lambda _to, _data: True
+    p.run(10 * SECOND)
+    mine = [t for t, who, _ in p.sent if who == A]
+    gaps = [b - a for a, b in itertools.pairwise(mine)]
+    assert gaps and min(gaps) >= 750 * MS and max(gaps) <= SECOND
+    assert all(packet.desired_tx == SECOND for _, _, packet in p.sent)
+
+
+def test_jitter_6_8_7() -> None:
+    p = pair().up()
+    start = len(p.sent)
+    p.run(5 * SECOND)
+    mine = [t for t, who, packet in p.sent[start:] if who == A and not packet.final]
+    gaps = [b - a for a, b in itertools.pairwise(mine)]
+    assert min(gaps) >= 37 * MS and max(gaps) <= 50 * MS and len(set(gaps)) > 20
+    single = BfdSession(replace(TO_B, multiplier=1), 1, entropy(3), 0)
+    spread = [single._jittered(100 * MS) for _ in range(200)]
+    assert min(spread) >= 75 * MS and max(spread) <= 90 * MS
+
+
+def test_a_poll_ends_with_a_final_6_5() -> None:
+    p = pair().up()
+    polls = [packet for _, who, packet in p.sent if who == A and packet.poll]
+    finals = [packet for _, who, packet in p.sent if who == B and packet.final]
+    assert polls and polls[0].desired_tx == 50 * MS and finals
+    start = len(p.sent)
+    p.run(SECOND)
+    assert not any(packet.poll for _, _, packet in p.sent[start:]), "answered once, it is over"
+
+
+def test_detection_6_8_4() -> None:
+    p = pair().up()
+    last = max(t for t, who, _ in p.sent if who == B)
+    p.lossy = lambda to, _data: to == A
+    p.run(SECOND)
+    when, _, state, why = next(entry for entry in p.log if entry[2] is State.DOWN)
+    assert state is State.DOWN and why is Diagnostic.DETECTION_TIME_EXPIRED
+    assert 150 * MS <= when - last <= 152 * MS
+    assert p.a.sessions[B].remote_discriminator == 0, "§6.8.1"
+    assert any(who == B and why is Diagnostic.NEIGHBOR_SIGNALED_DOWN for _, who, _, why in p.log), "one way is enough"
+
+
+def test_two_lost_packets_are_not_silence_6_8_4() -> None:
+    p = pair().up()
+    count = 0
+
+    def two_of_three(to: str, _data: bytes) -> bool:
+        nonlocal count
+        count += to == A
+        return to == A and count % 3 != 0
+
+    p.lossy = two_of_three
+    before = len(p.log)
+    p.run(5 * SECOND)
+    assert p.log[before:] == [] and p.states == (State.UP, State.UP)
+
+
+def test_it_comes_up_through_heavy_loss() -> None:
+    p = pair()
+    chance = Random(7)
+    p.lossy = lambda _to, _data: chance.random() < 0.6
+    p.run(60 * SECOND)
+    p.lossy = lambda _to, _data: False
+    p.up()
+
+
+def test_a_stall_of_ours_does_not_take_the_peer_down() -> None:
+    """Silence is judged after what had arrived was read, however late."""
+    p = pair().up()
+    heard = encode(
+        ControlPacket(State.UP, 0, False, False, True, False, 3, p.b.sessions[A].discriminator,
+                      p.a.sessions[B].discriminator, 50 * MS, 50 * MS)
+    )  # fmt: skip
+    late = p.now + SECOND
+    p.a.receive(B, heard, 255, late)
+    p.a.tick(late)
+    assert p.a.sessions[B].state is State.UP
+
+
+def test_admin_down_6_8_16() -> None:
+    p = pair().up()
+    p.carry(A, p.a.sessions[B].admin(up=False, now=p.now))
+    p.run(SECOND)
+    assert p.states == (State.ADMIN_DOWN, State.DOWN)
+    assert p.b.sessions[A].remote_state is State.ADMIN_DOWN
+    assert p.b.sessions[A].diagnostic is Diagnostic.NEIGHBOR_SIGNALED_DOWN
+    p.carry(A, p.a.sessions[B].admin(up=True, now=p.now))
+    p.up()
+
+
+def test_a_restarted_peer_with_another_discriminator() -> None:
+    p = pair().up()
+    p.b = Bfd([TO_A], entropy(9), p.now)
+    p.run(10 * SECOND)
+    assert p.states == (State.UP, State.UP)
+    assert p.a.sessions[B].flaps == 1
+
+
+def test_demultiplexing_6_3() -> None:
+    p = pair().up()
+    session = p.a.sessions[B]
+    foreign = ControlPacket(State.DOWN, 0, False, False, True, False, 3, 77, session.discriminator ^ 1, SECOND, SECOND)
+    assert p.a.receive(B, encode(foreign), 255, p.now) == []
+    assert p.a.receive("10.9.9.9", encode(replace(foreign, yours=session.discriminator)), 255, p.now) == []
+    assert p.a.drops[BfdDrop.UNKNOWN_SESSION] == 2 and session.state is State.UP
+    p.a.receive(B, b"garbage", 255, p.now)
+    assert p.a.drops[BfdDrop.SHORT] == 1
+
+
+def test_gtsm_rfc_5881_5_and_several_hops_rfc_5883_5() -> None:
+    p = pair()
+    p.ttl = 254
+    p.run(3 * SECOND)
+    assert p.states == (State.DOWN, State.DOWN) and p.a.sessions[B].drops[BfdDrop.TTL] > 1
+    far = pair(replace(TO_B, min_ttl=250), replace(TO_A, min_ttl=250))
+    far.ttl = 250
+    far.up()
+
+
+@pytest.mark.parametrize("kind", [KEYED_SHA1, METICULOUS_SHA1])
+def test_keyed_sha1_6_7_4(kind: int) -> None:
+    key = BfdKey(kind, 1, b"secret")
+    pair(replace(TO_B, key=key), replace(TO_A, key=key)).up()
+    for wrong in (None, BfdKey(kind, 1, b"another"), BfdKey(kind, 2, b"secret")):
+        p = pair(replace(TO_B, key=key), replace(TO_A, key=wrong))
+        p.run(3 * SECOND)
+        assert p.states == (State.DOWN, State.DOWN)
+        assert p.a.sessions[B].drops[BfdDrop.AUTHENTICATION] > 1
+
+
+def test_a_replay_is_dropped_6_7_4() -> None:
+    key = BfdKey(METICULOUS_SHA1, 1, b"secret")
+    p = pair(replace(TO_B, key=key), replace(TO_A, key=key)).up()
+    session, other = p.a.sessions[B], p.b.sessions[A]
+    down = ControlPacket(State.DOWN, 0, False, False, True, False, 3, other.discriminator, session.discriminator,
+                         SECOND, SECOND, 0, Signature(METICULOUS_SHA1, 1, (session._seen or 0), b""))  # fmt: skip
+    p.a.receive(B, encode(down, key.key), 255, p.now)
+    assert session.state is State.UP and session.drops[BfdDrop.SEQUENCE] == 1
+    ahead = replace(down, signature=Signature(METICULOUS_SHA1, 1, ((session._seen or 0) + 1) % 2**32, b""))
+    p.a.receive(B, encode(ahead, key.key), 255, p.now)
+    assert session.state is State.DOWN
+
+
+def test_no_packets_for_a_peer_that_wants_none_6_8_7() -> None:
+    p = pair().up()
+    quiet = ControlPacket(State.UP, 0, False, False, True, False, 3, p.b.sessions[A].discriminator,
+                          p.a.sessions[B].discriminator, 50 * MS, 0)  # fmt: skip
+    p.a.receive(B, encode(quiet), 255, p.now)
+    assert p.a.sessions[B].interval is None
+    assert not any(isinstance(e, SendBfd) for e in p.a.tick(p.now + 100 * MS))
