@@ -22,8 +22,8 @@ from icmplib.exceptions import (
 
 from l3ha.base.settings import EchoTarget
 from l3ha.core.events import EchoAnswer, EchoFailed, SendEcho
+from l3ha.drivers.gtsm import CS6
 from l3ha.drivers.inbox import Inbox
-from l3ha.drivers.udp import CS6
 
 _SO_ATTACH_FILTER = 26
 """asm-generic/socket.h; the socket module of Python 3.11 lacks it."""

@@ -1,35 +1,25 @@
 """ICL datagrams: one raw, non-blocking UDP socket per local address and port.
 
 asyncio's datagram transport loses ancillary data, and the TTL is needed (RFC 5082): so ``recvmsg`` on our own socket.
-``IP_MINTTL`` is not enforced for UDP (measured), therefore the core judges the TTL that is handed up here.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from l3ha.base.limits import MAX_DATAGRAM
 from l3ha.base.settings import Path
 from l3ha.core.events import Datagram
+from l3ha.drivers.gtsm import ttl_of, udp
 from l3ha.drivers.inbox import Inbox
-
-CS6 = 0xC0
-"""DSCP "network control" (RFC 4594), as routers send BGP and BFD."""
 
 RCVBUF = 64 << 10
 """Bytes (the kernel doubles them). About 150 datagrams: a flood cannot build a backlog of minutes."""
 
-_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
-_IP_RECVTTL = 12
-"""linux/in.h, linux/in6.h; the socket module of Python 3.11 lacks them."""
-
 _ROOM = MAX_DATAGRAM + 1
 """One byte more than the largest real datagram, so that a longer one is seen to be too long."""
-
-_INT = struct.Struct("@i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +53,11 @@ class _Port:
     def open(self) -> socket.socket:
         """Raises OSError."""
         self.index = _index(self.key.interface)
-        family = socket.AF_INET6 if self.ipv6 else socket.AF_INET
-        s = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        s = udp(self.key.local)
         try:
-            _configure(s, self.key, ipv6=self.ipv6)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RCVBUF)
+            if self.key.interface is not None:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.key.interface.encode() + b"\0")
             s.bind(self.address(self.key.local, self.key.port))
         except OSError:
             s.close()
@@ -86,24 +77,6 @@ def _index(interface: str | None) -> int:
         return socket.if_nametoindex(interface) if interface else 0
     except OSError:
         return -1
-
-
-def _configure(s: socket.socket, key: _Key, *, ipv6: bool) -> None:
-    if ipv6:
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CS6)
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-        s.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-    else:
-        s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CS6)
-        s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
-        s.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-        s.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)  # after IP_TOS, which overwrites it
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RCVBUF)
-    if key.interface is not None:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode() + b"\0")
 
 
 class UdpPorts:
@@ -201,15 +174,5 @@ def _receive(port: _Port) -> Datagram | None:
             continue
         source = str(address[0]).partition("%")[0]
         path = port.paths.get(source) or next(iter(port.paths.values()))
-        return Datagram(path, source, _ttl(ancillary), data)
-    return None
-
-
-def _ttl(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    for level, kind, value in ancillary:
-        v4 = level == socket.IPPROTO_IP and kind == socket.IP_TTL
-        v6 = level == socket.IPPROTO_IPV6 and kind == socket.IPV6_HOPLIMIT
-        if (v4 or v6) and len(value) >= _INT.size:
-            ttl: int = _INT.unpack_from(value)[0]
-            return ttl
+        return Datagram(path, source, ttl_of(ancillary), data)
     return None
