@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from l3ha.base.names import Level
 from l3ha.base.time import MS, SECOND, Instant
-from l3ha.core.ledger import YOUNG, Ledger
+from l3ha.core.ledger import RETRY, YOUNG, Ledger
 from l3ha.wire.wish import Attributes
 
 T0: Instant = 1_000 * SECOND
@@ -50,3 +52,62 @@ def test_a_prefix_that_is_wished_again_meanwhile_is_not_withdrawn() -> None:
     do(ledger, T0 + 3 * MS)
     ledger.retry(T0 + YOUNG)
     assert do(ledger, T0 + YOUNG) == [] and ledger.complete
+
+
+def refused(ledger: Ledger, now: Instant) -> None:
+    ledger.ended(ledger.take(), taken=False, reason="no", now=now)
+
+
+def test_a_refused_command_waits_and_the_next_session_does_not() -> None:
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(TARGET)
+    refused(ledger, T0)
+    assert (ledger.rank, ledger.error, ledger.deadline()) == (None, "no", T0 + RETRY)
+    ledger.retry(T0 + RETRY - 1)
+    assert ledger.rank is None
+    ledger.session(up=True, now=T0 + RETRY - 1)
+    assert (ledger.rank, ledger.error) == (Level.HIGH - Level.LOW, None), "what an earlier session refused is forgotten"
+
+
+def test_what_was_refused_does_not_keep_the_rest_waiting() -> None:
+    both = {**TARGET, "2001:db8::/48": (Level.HIGH, A)}
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(both)
+    refused(ledger, T0)
+    assert ledger.rank == Level.HIGH - Level.LOW
+    assert do(ledger, T0) == [] and not ledger.complete
+    ledger.retry(T0 + RETRY)
+    assert do(ledger, T0 + RETRY) == [] and ledger.complete and ledger.error is None
+
+
+def test_withdrawals_come_last_and_again_in_every_session() -> None:
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(TARGET)
+    do(ledger, T0)
+    other = {"203.0.113.0/24": (Level.LOW, A)}
+    ledger.aim(other)
+    assert ledger.take().attributes == A, "an announcement of the least level still comes first"
+    ledger.session(up=True, now=T0 + MS)
+    assert len(do(ledger, T0 + 2 * MS)) == 1
+    ledger.session(up=True, now=T0 + 3 * MS)
+    assert len(do(ledger, T0 + 4 * MS)) == 1, "the withdrawal of an earlier session proves nothing"
+    assert ledger.deadline() == T0 + 3 * MS + YOUNG
+
+
+def test_memory_is_bounded_and_keeps_what_is_wished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l3ha.core.ledger.MAX_KNOWN", 3)
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(TARGET)
+    do(ledger, T0 + YOUNG)
+    ledger.aim({"198.51.100.1/32": (Level.LOW, A)})
+    do(ledger, T0 + YOUNG)
+    ledger.aim(
+        {"198.51.100.1/32": (Level.LOW, A), "198.51.100.3/32": (Level.LOW, A), "198.51.100.4/32": (Level.LOW, A)}
+    )
+    do(ledger, T0 + YOUNG)
+    ledger.resync()
+    assert do(ledger, T0 + YOUNG) == [], "the one that was withdrawn is forgotten, those that are wished are not"

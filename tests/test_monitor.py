@@ -49,3 +49,13 @@ def test_weights_add_up() -> None:
         w.sample(False, "", 1)
     assert failed_weight([a, b]) == 110
     assert failure_codes([a, b]) == ("IF", "IP")
+
+
+def test_the_first_sample_is_due_after_one_interval_and_every_next_one_too() -> None:
+    w = Watch(replace(M, rise=2, fall=2), 7)
+    assert (w.next, w.reason) == (7 + SECOND, "no sample yet")
+    assert not w.sample(False, "no carrier", 8), "one bad sample of two"
+    assert w.reason == "no carrier"
+    w.observe(False, "no carrier", 9)
+    assert w.up is False and w.next == 9 + SECOND
+    assert not w.tick(9 + SECOND - 1) and w.next == 9 + SECOND

@@ -117,3 +117,32 @@ def test_a_reload_takes_back_actions_that_are_no_longer_asked_for() -> None:
     node.step(replace(GOOD, failed_weight=100), T0)
     undone = node.reconfigure(replace(GROUP, shutdown_on_failure=(), failure_route=None), TIMERS)
     assert undone == [SetInterfaces(("eth2",), True), SetFailureRoute("192.0.2.1/32", False)]
+
+
+def test_the_next_look_is_when_something_may_fit() -> None:
+    node = NodeMachine(GROUP, TIMERS, T0)
+    assert (node.since, node.deadline(T0)) == (T0, T0 + TIMERS.settle)
+    node.step(GOOD, T0 + 1)
+    assert node.deadline(T0 + 1) == T0 + 1 + TIMERS.recover, "clean since then"
+    node.step(replace(GOOD, contact=False, reach=False), T0 + 4 * SECOND)
+    assert node.deadline(T0 + 4 * SECOND) == T0 + 4 * SECOND + TIMERS.settle
+    node.step(replace(GOOD, contact=False, reach=False), T0 + 4 * SECOND + TIMERS.settle)
+    assert node.state is NodeState.ISOLATED and node.deadline(T0 + TIMERS.boot) is None
+
+
+def test_only_what_takes_the_node_out_of_service_is_an_alarm() -> None:
+    node = online()
+    down = node.step(replace(GOOD, failed_weight=100), T0)
+    back = node.step(GOOD, T0 + SECOND) + node.step(GOOD, T0 + SECOND + TIMERS.recover)
+    alarms = [e.alarm for e in down + back if isinstance(e, Note)]
+    assert alarms == [True, False]
+
+
+def test_a_node_that_never_met_anybody_is_not_isolated_before_t_boot() -> None:
+    node = NodeMachine(GROUP, TIMERS, T0)
+    nobody = replace(GOOD, contact=False, reach=False, sessions_up=False)
+    node.step(nobody, T0 + TIMERS.boot - 1)
+    node.step(nobody, T0 + TIMERS.boot - 1 + TIMERS.settle)
+    assert node.state is NodeState.ONLINE
+    node.step(nobody, T0 + TIMERS.boot - 1 + 2 * TIMERS.settle)
+    assert node.state is NodeState.ISOLATED

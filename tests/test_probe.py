@@ -146,3 +146,24 @@ def test_after_a_pause_nothing_is_known() -> None:
     echo.forget(T0 + SECOND)
     assert not echo.receive(echo_reply(sent.identifier, sent.sequence, sent.payload), T0 + SECOND)
     assert echo.result is EchoResult.PENDING
+
+
+def test_a_new_stream_knows_nothing_and_counts_from_one() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    assert (echo.result, echo.closed, echo.sent) == (EchoResult.PENDING, EchoResult.PENDING, 0)
+    assert [request(echo, T0 + n * 100 * MS).sequence for n in range(3)] == [1, 2, 3]
+    echo.sent = 0xFFFF
+    assert request(echo, T0 + 400 * MS).sequence == 0, "16 bits on the wire"
+    echo.sent = 0x10000
+    assert request(echo, T0 + 500 * MS).sequence == 1
+
+
+def test_the_first_request_closes_no_sample_and_forgetting_opens_a_new_one() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    request(echo, T0)
+    assert echo.closed is EchoResult.PENDING
+    request(echo, T0 + 100 * MS)
+    assert echo.closed is EchoResult.SILENT
+    echo.failed("no route")
+    echo.forget(T0 + 150 * MS)
+    assert (echo.closed, echo.result, echo.next) == (EchoResult.PENDING, EchoResult.PENDING, T0 + 150 * MS)

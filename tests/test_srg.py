@@ -660,3 +660,50 @@ def test_terms_grow_beyond_everything_seen() -> None:
     assert m.claim == 42
     m.step(facts(peer(state=SrgState.INELIGIBLE, seen=Term(50))), T0 + MS)
     assert m.claim == 51, "a number that somebody used meanwhile is given up"
+
+
+# --- small print ------------------------------------------------------------------------------------------------
+
+
+def test_equal_priority_is_no_reason_to_preempt() -> None:
+    m = machine(SrgState.BACKUP)
+    m.reconfigure(replace(GROUP, preempt=Preempt(stable_for=SECOND, max=1, window=60 * SECOND)), TIMERS)
+    active = peer(state=SrgState.ACTIVE, confirmed=True, term=Term(5), seen=Term(5))
+    m.step(facts(active), T0)
+    assert m.deadline(facts(active), T0) == T0 + SECOND, (
+        "a better node looks again when it has been better for long enough"
+    )
+    equal = replace(active, priority=200)
+    m.step(facts(equal), T0 + 1)
+    m.step(facts(equal), T0 + 9 * SECOND)
+    assert not m.wants(facts(equal), T0 + 9 * SECOND)
+
+
+def test_granted_back_only_by_a_greater_number_than_we_have_promised() -> None:
+    m = machine(SrgState.ACTIVE, confirmed=True)
+    m.request_move(NodeId(2), "operator")
+    m.step(facts(), T0)
+    assert m.grant is not None and m.grant.number == 6
+    same = peer(state=SrgState.ACTIVE, term=Term(5), seen=Term(6), grant=Term(6), grant_left=SECOND)
+    m.step(facts(same), T0 + 1)
+    assert m.state is SrgState.BACKUP and m.term == 5, "the duel goes to the holder of our promise"
+
+
+def test_what_was_handed_back_is_not_handed_back_again() -> None:
+    m = machine(SrgState.ACTIVE, confirmed=True)
+    m.request_move(NodeId(2), "operator")
+    m.step(facts(), T0)
+    m.step(facts(peer(state=SrgState.ACTIVE, confirmed=True, term=Term(6), seen=Term(6))), T0 + MS)
+    assert m.state is SrgState.BACKUP
+    back = peer(state=SrgState.ACTIVE, term=Term(6), seen=Term(7), grant=Term(7), grant_left=SECOND)
+    m.step(facts(back), T0 + TIMERS.verify)
+    assert (m.state, m.term) == (SrgState.ACTIVE, 7)
+    assert rule(m, facts(peer(seen=Term(7))), T0 + 2 * TIMERS.verify) is None, "it would go to and fro for ever"
+
+
+def test_only_an_active_node_is_confirmed() -> None:
+    m = machine(SrgState.ACTIVE, confirmed=True)
+    notes = m.step(facts(SILENT_PEER, lose=3), T0)
+    assert (m.state, m.confirmed) == (SrgState.BACKUP, False)
+    assert [n.alarm for n in notes] == [False]
+    assert [n.alarm for n in m.step(facts(SILENT_PEER, eligible=False), T0 + 1)] == [True]

@@ -50,8 +50,11 @@ SLOW = frozenset(
 PATIENCE_S = 10.0
 """On top of twice the time that the tests need without the mutant; more is an endless loop, noticed by the timeout."""
 
-UNNOTICED, NOTICED, NO_TESTS = 0, 1, 5
-"""Exit codes of pytest."""
+ENOUGH_S = 12.0
+"""What a mutant may cost, in seconds that its tests need under coverage: quickest first, the slowest are left out."""
+
+UNNOTICED, NOTICED = 0, 1
+"""Exit codes of a child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,13 @@ class Coverage:
         inside = m.where and any(lines.get(str(n)) for n in range(m.line, m.last + 1))
         span = range(m.line, m.last + 1) if inside else map(int, lines)
         found = {t for n in span for t in lines.get(str(n), ())}
-        return sorted(found, key=lambda t: (self.durations.get(t, 0.0), t))
+        spent, chosen = 0.0, []
+        for test in sorted(found, key=lambda t: (self.durations.get(t, 0.0), t)):
+            spent += self.durations.get(test, 0.0)
+            if chosen and spent > ENOUGH_S:
+                break
+            chosen.append(test)
+        return chosen
 
 
 def coverage() -> Coverage:

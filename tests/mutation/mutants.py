@@ -150,7 +150,7 @@ def _instead(node: ast.AST) -> Iterator[ast.AST]:
         case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
             if not isinstance(test, ast.Compare | ast.UnaryOp | ast.Constant):
                 yield _with(node, "test", ast.UnaryOp(ast.Not(), test))
-        case ast.Return(value=value) if value is not None and not _is_none(value):
+        case ast.Return(value=value) if value is not None and not _is_plain(value):
             yield _with(node, "value", ast.Constant(None))
         case ast.Expr() | ast.AugAssign() | ast.Delete() | ast.Continue() | ast.Break() | ast.Raise():
             yield ast.copy_location(ast.Pass(), node)
@@ -175,8 +175,9 @@ def _is_text(node: ast.AST) -> bool:
     )
 
 
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
+def _is_plain(value: ast.expr) -> bool:
+    """None, True and False: the last two are swapped where they stand, and nobody tells None from False."""
+    return isinstance(value, ast.Constant) and value.value in (None, True, False)
 
 
 def _text(node: ast.AST) -> str:
