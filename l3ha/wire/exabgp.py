@@ -212,7 +212,7 @@ Heard: TypeAlias = (
 
 _ACKS = {ack.value: ack for ack in Ack}
 _SHOWN = 120
-_VERSION = re.compile(r"exabgp (\d+\.\d+\.\d+\S{0,20})")
+_VERSION = re.compile(r"exabgp (\d{1,9}\.\d{1,9}\.\d{1,9}[\w.+~-]{0,20})", re.ASCII)
 _ROUTE = re.compile(r"(?:neighbor )?(\S+) ipv[46] unicast (\S+) next-hop (\S+)(?: .*)?")
 _ESTABLISHED = "established"
 
@@ -231,26 +231,26 @@ def _event(text: str) -> Heard:
         # 4.2 does not escape everything in a reason, which comes last: what matters stands before it
         raw = _object(text.partition(', "reason"')[0] + "} }")
     if raw is None:
-        return Unknown(text[:_SHOWN])
+        return Unknown(_shown(text))
     neighbor = raw.get("neighbor")
     inner: dict[str, Any] = neighbor if isinstance(neighbor, dict) else {}
     match raw.get("type"):
         case "state":
             return _state(inner, text)
         case "signal":
-            return Signalled(str(inner.get("name", ""))[:_SHOWN])
+            return Signalled(_shown(inner.get("name", "")))
         case "notification" if raw.get("notification") == "shutdown":
             return ShuttingDown()
         case kind:
-            return OtherEvent(str(kind)[:_SHOWN])
+            return OtherEvent(_shown(kind))
 
 
 def _state(neighbor: dict[str, Any], text: str) -> Heard:
     try:
         peer = _address(neighbor["address"]["peer"])
-        return SessionChanged(peer, Session(neighbor["state"]), str(neighbor.get("reason", ""))[:_SHOWN])
+        return SessionChanged(peer, Session(neighbor["state"]), _shown(neighbor.get("reason", "")))
     except (KeyError, TypeError, ValueError):
-        return Unknown(text[:_SHOWN])
+        return Unknown(_shown(text))
 
 
 def _reply(text: str) -> Heard:
@@ -266,7 +266,7 @@ def _reply(text: str) -> Heard:
             return SessionLine(_address(words[0]), words[-3] == _ESTABLISHED)
     except ValueError:
         pass
-    return Unknown(text[:_SHOWN])
+    return Unknown(_shown(text))
 
 
 def _next_hop(text: str, prefix: str) -> str:
@@ -275,6 +275,11 @@ def _next_hop(text: str, prefix: str) -> str:
         return _address(text)
     except ValueError:
         return "2001:db8::1" if ":" in prefix else "192.0.2.1"
+
+
+def _shown(foreign: object) -> str:
+    """Fit for a log: short, and no control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(foreign)[:_SHOWN])
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -162,7 +162,7 @@ def _many(raw: object, make: Callable[[Any], T]) -> tuple[T, ...]:
 
 def _int(raw: object, bits: int, *, least: int = 0) -> int:
     if type(raw) is not int or not least <= raw < 1 << bits:
-        raise ValueError(f"{str(raw)[:30]} is not a number from {least} to 2^{bits}")
+        raise ValueError(f"{str(raw)[:30]!r} is not a number from {least} to 2^{bits}")
     return raw
 
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND
-from l3ha.core.speaker import AgentLine, AgentUp, ExabgpLine, SpeakerEvent, Tick, ToAgent, ToExabgp
+from l3ha.core.speaker import AgentLine, AgentUp, ExabgpLine, Log, SpeakerEvent, Tick, ToAgent, ToExabgp
 from l3ha.core.speaker import Speaker as Machine
 from l3ha.wire import exabgp, wish, wishline
 
@@ -66,6 +66,8 @@ def _sound(machine: Machine, event: SpeakerEvent, now: int) -> None:
                 assert line[:-1].decode("ascii").isprintable()
             case ToAgent(line):
                 assert isinstance(wishline.decode(line), wish.Report | wish.Goodbye), line
+            case Log(text):
+                assert text.isprintable(), text
             case _:
                 pass
 
