@@ -11,7 +11,7 @@ from lab.bench.contender import PREFERRED, Contender
 from lab.command import LabError, run
 from lab.faults import by_name as lab_fault
 from lab.observe import other, until
-from lab.topology import NODES, ROUTERS, inside
+from lab.topology import NODES, ROUTERS, End, far_end, inside, namespace
 
 _FILTER = """\
 table inet l3ha_bench {{
@@ -21,6 +21,7 @@ table inet l3ha_bench {{
     }}
 }}
 """
+_QUEUE = "qdisc replace dev {interface} root pfifo limit 0"
 
 Act: TypeAlias = Callable[[Contender], None]
 """Something done to a contender whose n1 is active."""
@@ -43,7 +44,7 @@ class Accident:
     """Whether n1 is silenced: what it then claims reaches nobody and makes it no second active."""
 
 
-def _network(name: str, title: str, steady_s: float, mending: str | None = None, *, silences: bool = False) -> Accident:
+def _network(name: str, title: str, steady_s: float) -> Accident:
     fault = lab_fault(name)
     heal = fault.heal
     assert heal is not None
@@ -53,13 +54,32 @@ def _network(name: str, title: str, steady_s: float, mending: str | None = None,
         lambda lab: fault.apply(lab, PREFERRED),
         lambda lab: heal(lab, PREFERRED),
         steady_s,
-        mending,
-        silences,
     )
 
 
 def _signal(number: signal.Signals) -> Act:
     return lambda lab: lab.signal_agent(PREFERRED, number)
+
+
+def _cables() -> list[End]:
+    """Both ends of every cable of n1."""
+    near = [End(PREFERRED, interface) for interface in (*ROUTERS, "icl")]
+    return near + [far_end(*end) for end in near]
+
+
+def _die(lab: Contender) -> None:
+    """Both ends of every cable of n1 send into a queue of length 0: nothing passes, not even ARP; carriers stay.
+
+    The lab's own fault leaves ARP alone, as a hung kernel does; here a living process would go on claiming a virtual
+    address by gratuitous ARP, which no dead node does.
+    """
+    for machine, interface in _cables():
+        run(["tc", "-n", namespace(lab.tag, machine), *_QUEUE.format(interface=interface).split()])
+
+
+def _revive(lab: Contender) -> None:
+    for machine, interface in _cables():
+        run(["tc", "-n", namespace(lab.tag, machine), "qdisc", "delete", "dev", interface, "root"])
 
 
 def _move(to: str) -> Act:
@@ -84,7 +104,9 @@ def _pass(lab: Contender) -> None:
 
 
 ACCIDENTS: tuple[Accident, ...] = (
-    _network("silent-death", "silent death of the active node", 3, "return of the dead node", silences=True),
+    Accident(
+        "silent-death", "silent death of the active node", _die, _revive, 3, "return of the dead node", silences=True
+    ),
     _network("carrier-loss", "carrier loss, both uplinks of the active node", 3),
     _network("one-uplink", "one uplink of the active node", 3),
     Accident("agent-kill", "deciding process killed (-9), restarted", _signal(signal.SIGKILL), None, 6),
