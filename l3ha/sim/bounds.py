@@ -44,13 +44,13 @@ EXABGP_CURE: Duration = 14 * SECOND
 SESSION_CURE: Duration = 1 * SECOND
 """After a session came up, a helper was replaced, or TCP had to send again."""
 
-QUIET: Duration = 4 * SECOND
+QUIET: Duration = 3 * SECOND
 """How long "then no change" is watched."""
 
 STEADY_CHANGES = 3
 """Transitions per node that may still come in ``STEADY`` after everything has had time to settle; more is a cycle."""
 
-STEADY: Duration = 7 * SECOND
+STEADY: Duration = 5 * SECOND
 
 
 def both_confirmed(t: Timers) -> Duration:

@@ -15,7 +15,7 @@ from l3ha.sim.clock import generator
 from l3ha.sim.faults import CHANCE, NOISES, POINTS, Fault, Kind
 from l3ha.sim.setting import NODES, ROUTERS, Variant, variant
 
-PHASE: tuple[Duration, Duration] = (2 * SECOND, 10 * SECOND)
+PHASE: tuple[Duration, Duration] = (2 * SECOND, 8 * SECOND)
 """Length of the fault phase."""
 
 MAX_LOST_DISKS = 1
