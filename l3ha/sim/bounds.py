@@ -50,7 +50,7 @@ QUIET: Duration = 3 * SECOND
 STEADY_CHANGES = 3
 """Transitions per node that may still come in ``STEADY`` after everything has had time to settle; more is a cycle."""
 
-STEADY: Duration = 5 * SECOND
+STEADY: Duration = 7 * SECOND
 
 
 def both_confirmed(t: Timers) -> Duration:
