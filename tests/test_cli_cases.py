@@ -14,6 +14,7 @@ from l3ha.base.time import HOUR, MINUTE, MS, SECOND, US
 from l3ha.control import protocol
 from l3ha.core.status import (
     ArbiterStatus,
+    LatenessStatus,
     MonitorStatus,
     NeighborStatus,
     NodeStatus,
@@ -56,6 +57,7 @@ NODE = NodeStatus(
     routes=(),
     uptime=2 * HOUR + 6 * MINUTE,
     pauses=0,
+    lateness=LatenessStatus(864_000, 131 * US, 1024 * US, 2048 * US, 3_400 * US),
 )
 PEER = PeerStatus(
     id=2,

@@ -39,7 +39,7 @@ def test_every_decoder_has_a_corpus_and_every_corpus_a_decoder() -> None:
     assert len({d.name for d in DECODERS}) == len(DECODERS)
     for decoder in DECODERS:
         sizes = [len(data) for data in inputs(decoder)]
-        assert 5 <= len(sizes) <= 40 and max(sizes) <= 8192, decoder.name
+        assert 5 <= len(sizes) <= 40 and max(sizes) <= 1 << 14, decoder.name
 
 
 @each

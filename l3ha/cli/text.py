@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from l3ha.base.text import printable
 from l3ha.base.time import HOUR, MINUTE, MS, SECOND, US, Duration
 
 WIDTH = 100
@@ -29,8 +30,7 @@ _CODES = tuple(_TONES)
 
 def clean(value: Any) -> str:
     """Text for a terminal. What came from elsewhere may hold escape sequences; they arrive as ``?``."""
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    return printable(str(value))
 
 
 def age(value: Duration | None) -> str:

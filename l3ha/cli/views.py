@@ -37,6 +37,10 @@ def node(status: Json) -> list[str]:
     lines += [*default_group(me, status["peers"]), "", "Software:"]
     lines += field(_LABEL, "Version", f"{me['software']}   Uptime: {age(me['uptime'])}   Intent: {me['intent']}")
     lines += field(_LABEL, "Incarnation", f"{me['incarnation']}   Pauses: {me['pauses']}")
+    late = me["lateness"]
+    bounds = (("50 %", "p50"), ("99 %", "p99"), ("99.9 %", "p999"), ("worst", "worst"))
+    text = "   ".join(f"{share} {rtt(late[name])}" for share, name in bounds) if late["count"] else "none yet"
+    lines += field(_LABEL, "Lateness Of Loop", text)
     lines += field(_LABEL, "Configuration Digest", me["digest"])
     lines += field(_LABEL, "Maintenance", yes_no(me["maintenance"]))
     lines += field(_LABEL, "Speaker", _speaker(speaker))

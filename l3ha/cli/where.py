@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from l3ha.base.text import printable
 from l3ha.control.client import ControlError, Refused, ask
 from l3ha.control.protocol import Call, ProtocolError
 
@@ -81,9 +82,9 @@ def asked(where: Where, call: Call) -> dict[str, Any]:
     try:
         return ask(where.run_dir, call)
     except Refused as error:
-        raise BadNews(_printable(error)) from None
+        raise BadNews(printable(str(error))) from None
     except (ControlError, ProtocolError) as error:
-        raise Unreachable(_printable(error)) from None
+        raise Unreachable(printable(str(error))) from None
 
 
 def rendered(answer: dict[str, Any], view: Callable[[dict[str, Any]], Any]) -> Any:
@@ -94,7 +95,3 @@ def rendered(answer: dict[str, Any], view: Callable[[dict[str, Any]], Any]) -> A
         what = f"{type(error).__name__}: {error}"
         text = f"the agent's answer has an unknown form ({what}); compare the versions of l3ha and of the running agent"
         raise Unreachable(text) from None
-
-
-def _printable(error: Exception) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(error))

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from l3ha.base.errors import Fault
 from l3ha.base.limits import MAX_SRGS
+from l3ha.base.text import printable
 from l3ha.config.fields import check_name, shown
 from l3ha.config.lines import KeyPath, Lines
 from l3ha.config.model import Cluster, Group, Icl, Node, NodeGroup, Section, Speaker, Timing
@@ -229,4 +230,4 @@ def table_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def _dotted(key: KeyPath) -> str:
-    return ".".join("".join(c if c.isprintable() else "?" for c in str(part)[:80]) for part in key)
+    return ".".join(printable(str(part)[:80]) for part in key)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from l3ha.base.limits import MAX_NAME
+from l3ha.base.text import printable
 from l3ha.base.time import HOUR, Duration, format_duration, parse_duration
 
 IpAddress = IPv4Address | IPv6Address
@@ -226,7 +227,7 @@ def shown(value: object) -> str:
 
 def quoted(text: str) -> str:
     """Text in quotes, shortened, without control characters."""
-    safe = "".join(c if c.isprintable() else "?" for c in text[:60])
+    safe = printable(text[:60])
     return f'"{safe}"' if len(text) <= 60 else f'"{safe}…"'
 
 

@@ -48,6 +48,7 @@ from l3ha.core.events import (
 )
 from l3ha.core.facts import Facts
 from l3ha.core.icl import MAX_GRACE, IclPeer
+from l3ha.core.lateness import Lateness
 from l3ha.core.monitor import Watch
 from l3ha.core.node import NodeMachine
 from l3ha.core.probe import Probe
@@ -104,6 +105,7 @@ class Engine:
         self._stop: Stop | None = None
         self._first = True
         self._deadline: Instant | None = None
+        self.lateness = Lateness()
 
     # --- doors ------------------------------------------------------------------------------------------------
 
@@ -121,6 +123,8 @@ class Engine:
         elif now - self._last > self.settings.timers.detection:
             event = self._pause(event, now, out)
         self._last = now
+        if self._deadline is not None and now >= self._deadline and isinstance(event, Tick):
+            self.lateness.record(now - self._deadline)
         if self._take(event, now, out):
             self._run(now, out, judge=isinstance(event, Tick))
             self._deadline = None
@@ -308,6 +312,7 @@ class Engine:
             peer.clear()
         for echo in self.echoes.values():
             echo.clear()
+        self.lateness.clear()
 
     # --- the road every event takes ---------------------------------------------------------------------------
 

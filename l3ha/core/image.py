@@ -25,9 +25,12 @@ from l3ha.core import (
     engine,
     events,
     facts,
+    group,
     icl,
     keys,
+    lateness,
     monitor,
+    move,
     node,
     probe,
     routes,
@@ -42,7 +45,7 @@ Entropy: TypeAlias = Callable[[int], bytes]
 
 _MODULES = (
     *(names, settings, heartbeat, noise, seal, wish),
-    *(echo, engine, events, facts, icl, keys, monitor, node, probe, routes, session, srg, stop),
+    *(echo, engine, events, facts, group, icl, keys, lateness, monitor, move, node, probe, routes, session, srg, stop),
 )
 _CLASSES: dict[str, type] = {
     f"{module.__name__.removeprefix('l3ha.')}.{thing.__qualname__}": thing

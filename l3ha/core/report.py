@@ -14,6 +14,7 @@ from l3ha.core.monitor import Watch, failed_weight
 from l3ha.core.srg import SrgMachine
 from l3ha.core.status import (
     ArbiterStatus,
+    LatenessStatus,
     MonitorStatus,
     NeighborStatus,
     NodeStatus,
@@ -58,6 +59,9 @@ def _node(e: Engine, now: Instant) -> NodeStatus:
         routes=e.settings.node_group.routes,
         uptime=now - e.started,
         pauses=e.pauses,
+        lateness=LatenessStatus(
+            e.lateness.count, e.lateness.within(500), e.lateness.within(990), e.lateness.within(999), e.lateness.worst
+        ),
     )
 
 

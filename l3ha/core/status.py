@@ -14,6 +14,17 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
+class LatenessStatus:
+    """How late the agent's loop met its deadlines: bounds for 50, 99 and 99.9 % of them, and the worst."""
+
+    count: int
+    p50: Duration
+    p99: Duration
+    p999: Duration
+    worst: Duration
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """This node and SRG 0."""
 
@@ -32,6 +43,7 @@ class NodeStatus:
     routes: tuple[str, ...]
     uptime: Duration
     pauses: int
+    lateness: LatenessStatus
 
 
 @dataclass(frozen=True, slots=True)

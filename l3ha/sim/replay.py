@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
+from l3ha.base.text import printable
 from l3ha.base.time import SECOND
 from l3ha.core.engine import Engine
 from l3ha.core.events import (
@@ -50,31 +51,35 @@ class Verdict(IntEnum):
 def replay(path: Path, say: Callable[[str], None], *, trace: bool = False, core: type[Engine] = Engine) -> Verdict:
     """Replay one segment, or all of a directory, oldest first, and stop at the first difference.
 
-    ``say`` gets what people read, line by line, without the node's secrets. ``core`` is the engine that is put to the
-    test.
+    ``say`` gets what people read, line by line, printable, and without the node's secrets. ``core`` is the engine that
+    is put to the test.
     """
+
+    def tell(text: str) -> None:
+        say(printable(text))
+
     try:
         found = files.segments(path) if path.is_dir() else [path]
     except OSError as error:
-        say(f"{path}: {error.strerror}")
+        tell(f"{path}: {error.strerror}")
         return Verdict.UNREADABLE
     if not found:
-        say(f"{path}: there is no segment of a journal")
+        tell(f"{path}: there is no segment of a journal")
         return Verdict.UNREADABLE
     verdict, before = Verdict.SAME, None
     for file in found:
         try:
             head, records = read(files.read(file))
-            say(_title(file, head, before))
+            tell(_title(file, head, before))
             before = head
-            difference = _Player(head, core, say, trace).play(records)
+            difference = _Player(head, core, tell, trace).play(records)
         except (JournalError, files.UnusableError) as error:
-            say(f"{file}: {error}")
+            tell(f"{file}: {error}")
             verdict = Verdict.UNREADABLE
             continue
         if difference is not None:
             for text in difference:
-                say(text)
+                tell(text)
             return Verdict.DIFFERENT
     return verdict
 

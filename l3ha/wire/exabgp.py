@@ -20,6 +20,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
 from l3ha.base.limits import PREFIXES_PER_COMMAND
+from l3ha.base.text import printable
 from l3ha.wire.wish import Attributes
 
 Generation: TypeAlias = tuple[int, int, int]
@@ -279,7 +280,7 @@ def _next_hop(text: str, prefix: str) -> str:
 
 def _shown(foreign: object) -> str:
     """Fit for a log: short, and no control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in str(foreign)[:_SHOWN])
+    return printable(str(foreign)[:_SHOWN])
 
 
 def _object(text: str) -> dict[str, Any] | None:

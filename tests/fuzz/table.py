@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l3ha.base.limits import MAX_DATAGRAM, MAX_LINE
-from tests.fuzz import engine, icl, local, packets, speaker
+from tests.fuzz import engine, icl, journal, local, packets, speaker
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -44,6 +44,7 @@ DECODERS = (
     Decoder("response", "local", local.control_response, MAX_LINE),
     Decoder("toml", "local", local.configuration, 64 << 10),
     Decoder("secret", "local", local.secret, 4096),
+    Decoder("journal", "local", journal.segment, 1 << 20, 40),
     Decoder("terms", "local", engine.remembered, 64 << 10, 40),
 )
 
