@@ -181,6 +181,7 @@ REASON_42 = (
             RouteLine("10.0.1.1", "2001:db8::1/128", "fd00:1::2"),
         ),
         ("10.0.1.1 ipv4 unicast 10.0.0.0/8 next-hop self", RouteLine("10.0.1.1", "10.0.0.0/8", "192.0.2.1")),
+        ("10.0.1.1 ipv6 unicast 2001:db8::/48 next-hop self", RouteLine("10.0.1.1", "2001:db8::/48", "2001:db8::1")),
         ("exabgp 4.2.25", VersionLine("4.2.25")),
         ("exabgp 5.0.15", VersionLine("5.0.15")),
         ("exabgp 4.2.25" + "9" * 100, Unknown("exabgp 4.2.25" + "9" * 100)),

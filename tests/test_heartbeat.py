@@ -275,7 +275,12 @@ def test_what_is_wrong_is_named(data: bytes, why: str) -> None:
     "changes",
     [
         {"node": NodeId(0)},
+        {"incarnation": 2**64},
+        {"incarnation": -1},
         {"sequence": 2**64},
+        {"sequence": -1},
+        {"echo": 2**64},
+        {"echo": -1},
         {"cluster": ""},
         {"digest": b"short"},
         {"sections": (("icl", b"toolong"),)},
@@ -287,6 +292,14 @@ def test_what_is_wrong_is_named(data: bytes, why: str) -> None:
 def test_encode_refuses_what_nobody_could_read(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         encode(dataclasses.replace(BEAT, **changes))
+
+
+@pytest.mark.parametrize("number", [0, 2**64 - 1])
+def test_the_least_and_the_greatest_numbers_travel(number: int) -> None:
+    beat = dataclasses.replace(
+        BEAT, incarnation=number, sequence=number, echo=number, software="", path="p", cluster="c"
+    )
+    assert decode(encode(beat)) == beat
 
 
 @settings(max_examples=300, deadline=None)

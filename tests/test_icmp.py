@@ -26,6 +26,7 @@ def test_payload_is_the_documented_layout() -> None:
 
 def test_checksum_of_the_rfc_1071_example() -> None:
     assert icmp.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D  # RFC 1071 section 3: sum ddf2, complement 220d
+    assert icmp.checksum(bytes(4)) == 0xFFFF, "a sum of zero is zero, not minus zero"
 
 
 @given(

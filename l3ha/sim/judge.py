@@ -208,6 +208,8 @@ class Judge:
         fulfilled = group is not None and group.state is SrgState.ACTIVE and group.term >= number
         claims = m.claim not in (None, b.claim)
         handed_back = rose and m.rule is Rule.GRANTED and m.term > number
+        # Resumed, with the old number and unconfirmed: that is what the earlier process was when it promised.
+        rose = rose and not (m.rule is Rule.RESUME and not m.confirmed)
         if (claims or (rose and not handed_back)) and not fulfilled:
             self._broken(Law.S4, f"n{node} has promised term {number} to n{to} and goes {m.state} by {m.rule}")
 

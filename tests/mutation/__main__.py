@@ -69,7 +69,7 @@ class Coverage:
         lines = self.lines.get(m.module, {})
         inside = m.where and any(lines.get(str(n)) for n in range(m.line, m.last + 1))
         span = range(m.line, m.last + 1) if inside else map(int, lines)
-        found = {t for n in span for t in lines.get(str(n), ())}
+        found = {t for n in span for t in lines.get(str(n), ())} or (set() if m.where and lines else {*self.durations})
         spent, chosen = 0.0, []
         for test in sorted(found, key=lambda t: (self.durations.get(t, 0.0), t)):
             spent += self.durations.get(test, 0.0)
