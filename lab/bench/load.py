@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lab.bench.campaign import BROKEN
 from lab.bench.footprint import measure as footprint
 from lab.bench.l3ha import L3ha
 from lab.bench.record import Measure
@@ -174,7 +175,7 @@ def _load(
                 first.append(began)
                 last.append(ended)
                 say(f"{load}: first route after {began:.0f} ms, last after {ended:.0f} ms")
-    except LabError as error:
+    except BROKEN as error:
         say(f"{load}: {error}")
         yield Measure(subject, str(load), "ms", tuple(last), _reason(str(error)))
         return
