@@ -13,7 +13,7 @@ from lab.bench.contenders import CONTENDERS
 from lab.bench.record import Cell, Results, cell
 from lab.bench.table import Row, contenders, rows, select
 
-_LEAST, _MOST = 10.0, 100_000.0
+_LEAST, _MOST = 1.0, 100_000.0
 _COLUMNS = 2
 _LABEL, _SCALE, _MARGIN, _GAP = 196, 270, 14, 22
 _LINE, _TITLE, _AXIS = 15, 22, 22
@@ -80,7 +80,7 @@ def _panel(results: Results, router: str, row: Row, names: list[str]) -> str:
 
 def _grid(top: float, bottom: float) -> str:
     parts = []
-    for power, label in enumerate(("10 ms", "100 ms", "1 s", "10 s", "100 s"), 1):
+    for power, label in enumerate(("1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s")):
         x = _at(10.0**power)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
         parts.append(f'<text class="faint" x="{x:.1f}" y="{bottom + 12}" text-anchor="middle">{label}</text>')
