@@ -187,8 +187,9 @@ def _load(
 
 def _reason(words: str) -> str:
     """The line that says most, for a cell of a table."""
-    first = re.sub(r".*\.toml(:\d+)?: ", "refused: ", words.splitlines()[0])
-    return first.replace("|", "/")
+    lines = words.splitlines()
+    said = next((line for line in lines if ".toml" in line), lines[0])
+    return re.sub(r".*\.toml(:\d+)?: ", "refused: ", said).replace("|", "/")
 
 
 def _move(lab: Loaded) -> tuple[float, float]:
