@@ -18,6 +18,9 @@ from lab.bench.trial import strike
 from lab.command import LabError
 from lab.routers import RouterKind
 
+BROKEN = (LabError, OSError)
+"""What a run may fail with: something is not as it must be, or a process is gone that should be there."""
+
 
 @dataclass(slots=True)
 class Campaign:
@@ -51,17 +54,19 @@ class Campaign:
     def _round(self, contender: type[Contender], kind: RouterKind, number: int) -> None:
         """Every fault, once. After a failed one the rest goes on with a new lab."""
         left = [accident for accident in self.accidents if accident.name not in contender.absent]
+        watched = False
         while left:
             begun = len(left)
             logs = self.logs / f"{contender.name}-{kind}-{number}" if self.logs else None
             try:
                 with contender(self.tag, kind, logs=logs) as lab:
                     lab.settle()
-                    if begun == len(self.accidents) - len(contender.absent.keys() & {a.name for a in self.accidents}):
+                    if not watched:
                         self._watch(lab, number)
+                        watched = True
                     while left:
                         self._strike(lab, left.pop(0), number)
-            except LabError as error:
+            except BROKEN as error:
                 if len(left) == begun:  # it did not even come up: the next fault would fare no better
                     for accident in left:
                         self._note(Record(kind, contender.name, accident.name, number, failure=str(error)))
@@ -75,13 +80,13 @@ class Campaign:
             self.say(f"{number} {lab.kind:4} {lab.name:16} {part}: {cpu:.1f} % CPU, {memory / 1024:.0f} MB")
 
     def _strike(self, lab: Contender, accident: Accident, number: int) -> None:
-        """Raises ``LabError``, once it is noted, where the lab cannot be used any more."""
+        """Raises one of ``BROKEN``, once it is noted, where the lab cannot be used any more."""
         about = (str(lab.kind), lab.name, accident.name, number)
         try:
             lab.home()
             lab.settle()
             phase, mending = strike(lab, accident)
-        except LabError as error:
+        except BROKEN as error:
             self._note(Record(*about, failure=str(error)))
             raise
         self._note(Record(*about, phase, mending))

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from lab.bench import accident, contenders, decision, load, plot, table
-from lab.bench.campaign import Campaign
+from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
 from lab.routers import RouterKind
@@ -78,13 +78,21 @@ def bench(
         ).run()
     if not render:
         alone = [part for part in parts or PARTS if part in MEASURES and not (only or faults)]
-        measures = [one for part in alone for one in MEASURES[part](tag, runs, seconds, click.echo)]
+        measures = [one for part in alone for one in _measured(part, tag, runs, seconds)]
         kept = [one for one in results.measures if one.subject not in {new.subject for new in measures}]
         results = replace(results, measures=(*kept, *measures))
         results.save(path)
     click.echo("\n" + table.report(results, {}))
     _publish(results, markdown, docs)
     sys.exit(any(record.failure is not None for record in results.records))
+
+
+def _measured(part: str, tag: str, runs: int, seconds: float) -> list[Measure]:
+    """What a part found; a part that failed is shown as failed."""
+    try:
+        return MEASURES[part](tag, runs, seconds, click.echo)
+    except BROKEN as error:
+        return [Measure(f"Part {part}", "failed", "", (), str(error).splitlines()[0])]
 
 
 def _kinds(names: Iterable[str]) -> Iterable[RouterKind]:

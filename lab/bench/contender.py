@@ -5,6 +5,7 @@ A contender is a lab with other services on the nodes. n1 is preferred by all of
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -147,7 +148,8 @@ class Contender(Lab):
     def signal_agent(self, node: str, number: signal.Signals) -> None:
         """Send a signal to everything that decides, the parents first."""
         for pid in self.agent_pids(node):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it went with its parent
+                os.kill(pid, number)
 
     def move(self, node: str) -> None:
         """The planned move of the service to this node, as an operator would do it, from the other one."""

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from l3ha.base.time import SECOND
-from l3ha.control.client import ask
+from l3ha.control.client import ControlError, ask
 from l3ha.control.protocol import Failover
 from lab.bench.l3ha import L3ha
 from lab.bench.record import Measure
 from lab.bench.tap import commands
+from lab.command import LabError
 from lab.faults import by_name as lab_fault
 from lab.keeper import Service
 from lab.observe import other, settle, until
@@ -60,7 +61,7 @@ def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
             heal(lab, active)
             active = settle(lab, within_s=60, steady_s=0.5)
             begin = time.monotonic_ns()
-            ask(lab.directory / active, Failover(1), SECOND)
+            _request(lab, active)
             asked.append(_first(lab, other(active), begin))
             say(f"{number} decision: {lost['gives up'][-1]:.1f} {lost['takes over'][-1]:.1f} {asked[-1]:.1f} ms")
     return [
@@ -70,6 +71,13 @@ def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
         ),
         Measure(SUBJECT, "planned move requested: the other node takes over", "ms", tuple(asked)),
     ]
+
+
+def _request(lab: Tapped, active: str) -> None:
+    try:
+        ask(lab.directory / active, Failover(1), SECOND)
+    except ControlError as error:
+        raise LabError(f"the planned move: {error}") from None
 
 
 def _pull(lab: Tapped, active: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lab.bench.campaign import BROKEN
 from lab.bench.footprint import measure as footprint
 from lab.bench.l3ha import L3ha
 from lab.bench.record import Measure
@@ -174,7 +175,7 @@ def _load(
                 first.append(began)
                 last.append(ended)
                 say(f"{load}: first route after {began:.0f} ms, last after {ended:.0f} ms")
-    except LabError as error:
+    except BROKEN as error:
         say(f"{load}: {error}")
         yield Measure(subject, str(load), "ms", tuple(last), _reason(str(error)))
         return
@@ -186,8 +187,9 @@ def _load(
 
 def _reason(words: str) -> str:
     """The line that says most, for a cell of a table."""
-    first = re.sub(r".*\.toml(:\d+)?: ", "refused: ", words.splitlines()[0])
-    return first.replace("|", "/")
+    lines = words.splitlines()
+    said = next((line for line in lines if ".toml" in line), lines[0])
+    return re.sub(r".*\.toml(:\d+)?: ", "refused: ", said).replace("|", "/")
 
 
 def _move(lab: Loaded) -> tuple[float, float]:

@@ -5,6 +5,7 @@ The bar ends at the median, the whisker at the maximum, of the worse direction. 
 
 from __future__ import annotations
 
+import textwrap
 from html import escape
 from math import log10
 
@@ -12,9 +13,9 @@ from lab.bench.contenders import CONTENDERS
 from lab.bench.record import Cell, Results, cell
 from lab.bench.table import Row, contenders, rows, select
 
-_LEAST, _MOST = 10.0, 100_000.0
+_LEAST, _MOST = 1.0, 100_000.0
 _COLUMNS = 2
-_LABEL, _SCALE, _MARGIN, _GAP = 168, 270, 14, 26
+_LABEL, _SCALE, _MARGIN, _GAP = 196, 270, 14, 22
 _LINE, _TITLE, _AXIS = 15, 22, 22
 _STYLE = """
   .page { fill: #ffffff } text { font: 11px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }
@@ -34,10 +35,16 @@ _ABSENT = {contender.name: contender.absent for contender in CONTENDERS}
 def draw(results: Results, router: str) -> str:
     """The picture of one kind of router, as the text of an SVG file."""
     mine = [record for record in results.records if record.router == router]
-    names, lines = contenders(mine), rows(mine)
+    names, whole = contenders(mine), rows(mine)
+    lines = [row for row in whole if any(_hurts(results, router, row, name) for name in names)]
+    harmless = "; ".join(row.title for row in whole if row not in lines)
+    words = textwrap.wrap(f"No packet lost by anyone: {harmless}", 150) if harmless else []
+    words.append(
+        "bar: median, line: maximum of the longest hole, worse direction; ring: no packet lost; –: no such fault"
+    )
     height = _TITLE + _LINE * len(names) + _AXIS
     width = _LABEL + _SCALE + _GAP
-    page = (2 * _MARGIN + _COLUMNS * width, 2 * _MARGIN + -(-len(lines) // _COLUMNS) * height + _LINE)
+    page = (2 * _MARGIN + _COLUMNS * width, 2 * _MARGIN + -(-len(lines) // _COLUMNS) * height + len(words) * _LINE)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {page[0]} {page[1]}" role="img"'
         f' width="{page[0]}" height="{page[1]}"><style>{_STYLE}</style>',
@@ -47,9 +54,15 @@ def draw(results: Results, router: str) -> str:
     for number, row in enumerate(lines):
         left, top = _MARGIN + number % _COLUMNS * width, _MARGIN + number // _COLUMNS * height
         parts.append(f'<g transform="translate({left} {top})">{_panel(results, router, row, names)}</g>')
-    legend = "bar: median, line: maximum of the longest hole, worse direction; ring: no packet lost; –: no such fault"
-    parts.append(_text(_MARGIN, page[1] - _MARGIN + 4, legend, "faint"))
+    for number, line in enumerate(reversed(words)):
+        parts.append(_text(_MARGIN, page[1] - _MARGIN - number * _LINE + 4, line, "faint"))
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _hurts(results: Results, router: str, row: Row, name: str) -> bool:
+    """Whether there is anything to draw but a ring."""
+    found = cell(select(results, router, name, row), mending=row.mending)
+    return bool(found.failures) or (found.worst is not None and found.worst.maximum > 0)
 
 
 def _panel(results: Results, router: str, row: Row, names: list[str]) -> str:
@@ -67,7 +80,7 @@ def _panel(results: Results, router: str, row: Row, names: list[str]) -> str:
 
 def _grid(top: float, bottom: float) -> str:
     parts = []
-    for power, label in enumerate(("10 ms", "100 ms", "1 s", "10 s", "100 s"), 1):
+    for power, label in enumerate(("1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s")):
         x = _at(10.0**power)
         parts.append(f'<line class="grid" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
         parts.append(f'<text class="faint" x="{x:.1f}" y="{bottom + 12}" text-anchor="middle">{label}</text>')

@@ -65,18 +65,21 @@ def readme(results: Results, pictures: dict[str, str]) -> str:
         if router in pictures:
             parts.append(f"![outage per fault and contender, {_ROUTERS[router]} routers]({pictures[router]})")
         parts.append(matrix(results, router))
+        parts.append("Time with two actives, ms:")
+        parts.append(matrix(results, router, two_actives=True))
     notes = _notes(results)
     return "\n\n".join([*parts, notes] if notes else parts)
 
 
-def matrix(results: Results, router: str) -> str:
-    """One line per fault, one column per contender."""
+def matrix(results: Results, router: str, *, two_actives: bool = False) -> str:
+    """One line per fault, one column per contender: the longest hole, or the time with two actives."""
     mine = [record for record in results.records if record.router == router]
     names = contenders(mine)
     head = [f"{_ROUTERS[router]} routers", *(_TITLES[name] for name in names)]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows(mine):
-        cells = [_short(row, name, cell(select(results, router, name, row), mending=row.mending)) for name in names]
+        found = {name: cell(select(results, router, name, row), mending=row.mending) for name in names}
+        cells = [_short(row, name, one, one.two_actives if two_actives else one.worst) for name, one in found.items()]
         lines.append(_line([row.title, *cells]))
     return "\n".join(lines)
 
@@ -85,10 +88,10 @@ def _line(words: Iterable[str]) -> str:
     return f"| {' | '.join(words)} |"
 
 
-def _short(row: Row, contender: str, found: Cell) -> str:
+def _short(row: Row, contender: str, found: Cell, figures: Figures | None) -> str:
     if row.fault in _ABSENT.get(contender, {}):
         return "–"
-    return _remarked(found, found.worst)
+    return _remarked(found, figures)
 
 
 def _remarked(found: Cell, figures: Figures | None) -> str:
@@ -110,7 +113,7 @@ def _notes(results: Results) -> str:
             if any(other == fault for _, other in shown):
                 reasons.setdefault((fault, reason), []).append(_TITLES[name])
     titles = {row.fault: row.title for row in ROWS if not row.mending}
-    lines = [f"- – at “{titles[fault]}”: {reason} ({', '.join(who)})." for (fault, reason), who in reasons.items()]
+    lines = [f"- – at “{titles[fault]}”: {reason} ({'; '.join(who)})." for (fault, reason), who in reasons.items()]
     return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ class Actives:
     def _watch(self) -> None:
         last = time.monotonic()
         while not self._over.wait(_POLL_S):
-            with contextlib.suppress(LabError):  # an interface that is just not there
+            with contextlib.suppress(LabError, OSError):  # an interface that is just not there
                 both = len(self._lab.actives(self._mute)) > 1
                 now = time.monotonic()
                 self.both_ms += (now - last) * 1000 if both else 0.0

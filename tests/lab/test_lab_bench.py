@@ -9,9 +9,37 @@ from pathlib import Path
 import pytest
 
 from lab import topology
+from lab.bench.accident import ACCIDENTS
+from lab.bench.campaign import Campaign
+from lab.bench.daemons import Bird
+from lab.command import LabError
+from lab.routers import RouterKind
 from lab.topology import REPOSITORY
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
+
+
+class Broken(Bird):
+    """A contender that cannot even be configured."""
+
+    name = "bird-bfd"
+
+    def prepare(self) -> None:
+        raise LabError("no licence")
+
+
+def test_a_contender_that_does_not_come_up_failed_every_fault() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    said: list[str] = []
+    tag = f"broken{os.getpid()}"
+    campaign = Campaign(tag, [Broken], ACCIDENTS, [RouterKind.BIRD], 2, said.append)
+    found = campaign.run().records
+    faults = [accident.name for accident in ACCIDENTS if accident.name not in Broken.absent]
+    assert [(one.run, one.fault) for one in found] == [(run, fault) for run in (1, 2) for fault in faults]
+    assert {one.failure for one in found} == {"no licence"}
+    assert len(said) == len(found)
+    assert topology.existing(tag) == []
 
 
 def test_benchmark_of_one_contender_and_one_fault(tmp_path: Path) -> None:
