@@ -243,3 +243,101 @@ def test_no_packets_for_a_peer_that_wants_none_6_8_7() -> None:
     p.a.receive(B, encode(quiet), 255, p.now)
     assert p.a.sessions[B].interval is None
     assert not any(isinstance(e, SendBfd) for e in p.a.tick(p.now + 100 * MS))
+
+
+def test_no_ttl_is_no_proof_of_one_hop_rfc_5881_5() -> None:
+    p = pair().up()
+    data = encode(next(packet for _, who, packet in reversed(p.sent) if who == B))
+    taken = p.a.sessions[B].received
+    p.a.receive(B, data, None, p.now)
+    assert p.a.sessions[B].received == taken and p.a.sessions[B].drops[BfdDrop.TTL] == 1
+
+
+def test_a_pause_of_ours_takes_nobody_down_by_itself() -> None:
+    """The machine stood still, so nothing lies in the socket: silence is counted from when we run again."""
+    p = pair().up()
+    promised = p.a.next_deadline()
+    assert promised is not None
+    p.a.tick(promised + SECOND)
+    assert p.a.sessions[B].state is State.UP
+    p.now = promised + SECOND
+    p.lossy = lambda to, _data: to == A
+    p.run(149 * MS)
+    assert p.a.sessions[B].state is State.UP
+    p.run(2 * MS)
+    assert p.a.sessions[B].state is State.DOWN, "and a peer that is still silent then is gone"
+
+
+def test_lateness_below_the_detection_time_is_no_excuse() -> None:
+    p = pair().up()
+    p.lossy = lambda to, _data: to == A
+    p.run(90 * MS)
+    heard = p.a.sessions[B]._heard
+    assert heard is not None and p.a.next_deadline() is not None
+    p.a.tick(heard + 151 * MS)
+    assert p.a.sessions[B].state is State.DOWN
+
+
+def test_a_longer_interval_waits_for_the_final_6_8_3() -> None:
+    p = pair().up()
+    start, session = len(p.sent), p.a.sessions[B]
+    p.lossy = lambda to, data: to == A and bool(data[1] & 0x10)  # every Final is lost
+    assert p.a.configure([replace(TO_B, interval=200 * MS)], p.now) == []
+    p.run(SECOND)
+    assert session.interval == 50 * MS, "the actual transmission interval MUST NOT change until the Poll has terminated"
+    mine = [packet for _, who, packet in p.sent[start:] if who == A and not packet.final]
+    assert all(packet.poll and packet.desired_tx == packet.required_rx == 200 * MS for packet in mine)
+    p.lossy = lambda _to, _data: False
+    p.run(SECOND)
+    assert session.interval == 200 * MS and p.b.sessions[A].detection == 600 * MS
+    assert p.states == (State.UP, State.UP) and session.flaps == 0
+
+
+def test_a_shorter_interval_waits_for_the_final_6_8_3() -> None:
+    p = pair(replace(TO_B, interval=200 * MS), TO_A).up()
+    session = p.a.sessions[B]
+    p.lossy = lambda to, data: to == A and bool(data[1] & 0x10)
+    p.a.configure([TO_B], p.now)
+    assert session.detection == 600 * MS, "the previous Required Min RX MUST be used for the detection time"
+    assert session.interval == 50 * MS
+    p.lossy = lambda _to, _data: False
+    p.run(SECOND)
+    assert session.detection == 150 * MS and session.flaps == p.b.sessions[A].flaps == 0
+
+
+def test_a_session_that_is_no_longer_wanted_says_so_rfc_5882_3_2() -> None:
+    p = pair().up()
+    p.carry(A, p.a.configure([], p.now))
+    assert p.a.sessions == {} and p.a.next_deadline() is None
+    p.run(100 * MS)
+    assert p.b.sessions[A].remote_state is State.ADMIN_DOWN
+    assert p.b.sessions[A].diagnostic is Diagnostic.NEIGHBOR_SIGNALED_DOWN
+    p.a.configure([TO_B], p.now)
+    p.up()
+
+
+def test_another_way_is_another_session() -> None:
+    p = pair().up()
+    number = p.a.sessions[B].discriminator
+    p.a.configure([replace(TO_B, interval=60 * MS, multiplier=4)], p.now)
+    assert p.a.sessions[B].discriminator == number
+    p.a.configure([replace(TO_B, interface="eth1")], p.now)
+    assert p.a.sessions[B].discriminator != number and p.a.sessions[B].state is State.DOWN
+
+
+def test_the_end_of_the_process_is_told_at_once() -> None:
+    p = pair().up()
+    start = p.now
+    p.carry(A, p.a.leave())
+    p.a = Bfd([], entropy(5), p.now)
+    p.run(10 * MS)
+    when, who, state, why = p.log[-1]
+    assert (who, state, why) == (B, State.DOWN, Diagnostic.NEIGHBOR_SIGNALED_DOWN) and when - start == MS
+    assert p.b.sessions[A].remote_diagnostic == Diagnostic.PATH_DOWN
+
+
+def test_the_operators_word_is_no_flap() -> None:
+    p = pair().up()
+    p.carry(A, p.a.sessions[B].admin(up=False, now=p.now))
+    p.run(SECOND)
+    assert p.a.sessions[B].flaps == 0 and p.b.sessions[A].flaps == 1

@@ -4,7 +4,8 @@
     DOWN --hears INIT--> UP                                     UP --hears DOWN--> DOWN
 
 The table of states is ``_TABLE``; only ``_become`` changes the state. Silence is judged by ``tick`` alone: its caller
-has read the socket dry before, so that a stall of our own process never takes a peer down that spoke in time.
+has read the socket dry before, so that a stall of our own process never takes a peer down that spoke in time. After a
+pause longer than the detection time silence is counted afresh: with a machine that stood still nothing arrived either.
 
 Not spoken: demand mode and the echo function (both optional, §6.6 and §6.4), simple password and MD5 (§6.7.2, §6.7.3).
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from l3ha.base.time import SECOND, Duration, Instant
@@ -57,6 +58,13 @@ class BfdPeer:
     min_ttl: int = SINGLE_HOP_TTL
     """Packets with a smaller one are dropped; below 255 only for a session over several hops (RFC 5883 §5)."""
     key: BfdKey | None = None
+    interface: str | None = None
+    """Send and hear on this one only."""
+
+    @property
+    def multihop(self) -> bool:
+        """Several hops: another port (RFC 5883 §5)."""
+        return self.min_ttl < SINGLE_HOP_TTL
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ class BfdSession:
         self.since = now
         self.diagnostic = Diagnostic.NONE
         self.remote_state = State.DOWN
+        self.remote_diagnostic = 0
         self.remote_discriminator = 0
         self.remote_tx: Duration = 0
         self.remote_rx: Duration = 1
@@ -110,6 +119,8 @@ class BfdSession:
         self._heard: Instant | None = None
         """Last packet taken; None after silence."""
         self._polling = False
+        self._kept: Duration | None = None
+        """The configured interval before the last change of it, until the peer has confirmed the new one (§6.8.3)."""
         self._next = now
         self._sequence = int.from_bytes(entropy(4))
         self._seen: int | None = None
@@ -125,14 +136,17 @@ class BfdSession:
     @property
     def interval(self) -> Duration | None:
         """Interval of transmission before jitter (§6.8.7); None where the peer wants no packets."""
-        return max(self.desired, self.remote_rx) if self.remote_rx else None
+        if not self.remote_rx:
+            return None
+        return max(self.desired if self._kept is None else min(self._kept, self.desired), self.remote_rx)
 
     @property
     def detection(self) -> Duration | None:
         """Detection time (§6.8.4); None before the peer has said anything."""
         if self.remote_multiplier == 0:
             return None
-        return self.remote_multiplier * max(self.peer.interval, self.remote_tx)
+        required = self.peer.interval if self._kept is None else max(self._kept, self.peer.interval)
+        return self.remote_multiplier * max(required, self.remote_tx)
 
     def next_deadline(self) -> Instant | None:
         """When ``tick`` has something to do."""
@@ -151,14 +165,15 @@ class BfdSession:
             return []
         self.received += 1
         self._heard = now
-        if self.state is State.ADMIN_DOWN:
-            return []  # §6.8.6: discarded, apart from the knowledge that somebody listens
         before = self.interval
         self.remote_discriminator, self.remote_state = packet.mine, packet.state
+        self.remote_diagnostic = packet.diagnostic
         self.remote_tx, self.remote_rx = packet.desired_tx, packet.required_rx
         self.remote_multiplier = packet.multiplier
-        if packet.final:
-            self._polling = False
+        if self.state is State.ADMIN_DOWN:
+            return []  # §6.8.6: discarded, apart from what it says of the peer
+        if packet.final and self._polling:
+            self._polling, self._kept = False, None
         out: list[BfdEffect] = []
         state, why = _TABLE.get((self.state, packet.state), (self.state, None))
         if state is not self.state:
@@ -193,10 +208,30 @@ class BfdSession:
         out = self._become(State.ADMIN_DOWN, Diagnostic.ADMINISTRATIVELY_DOWN, now)
         return [*out, self._packet(final=False)]
 
+    def reconfigure(self, peer: BfdPeer, now: Instant) -> None:
+        """Other numbers or another key; a session that is up tells its peer and stays up (§6.8.3)."""
+        if self.state is State.UP and peer.interval != self.peer.interval:
+            self._kept = self.peer.interval if self._kept is None else self._kept
+            self._polling = True
+        self.peer = peer
+        self._next = now
+
+    def excuse(self, now: Instant) -> None:
+        """We did not run, and heard nothing for that reason: the peer has a whole detection time from now."""
+        if self._heard is not None:
+            self._heard = now
+
+    def leave(self) -> list[BfdEffect]:
+        """What this session speaks for is gone: the peer hears it now, not by silence."""
+        if self.state not in (State.INIT, State.UP):
+            return []
+        self.state, self.diagnostic = State.DOWN, Diagnostic.PATH_DOWN
+        return [self._packet(final=False)]
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _refuse(self, data: bytes, packet: ControlPacket, ttl: int | None, now: Instant) -> BfdDrop | None:
-        if ttl is not None and ttl < self.peer.min_ttl:
+        if ttl is None or ttl < self.peer.min_ttl:
             return BfdDrop.TTL
         if packet.yours and packet.yours != self.discriminator:
             return BfdDrop.UNKNOWN_SESSION
@@ -216,14 +251,14 @@ class BfdSession:
 
     def _become(self, state: State, why: Diagnostic | None, now: Instant) -> list[BfdEffect]:
         """The only place where the state changes."""
-        self.flaps += self.state is State.UP
+        self.flaps += self.state is State.UP and state is not State.ADMIN_DOWN
         before = self.desired
         self.state, self.since = state, now
         self.diagnostic = self.diagnostic if why is None else why
         if state is State.UP:
             self.diagnostic = Diagnostic.NONE
         # §6.8.3: a changed interval needs a poll; while not up every packet says it anyway
-        self._polling = state is State.UP and self.desired != before
+        self._polling, self._kept = state is State.UP and self.desired != before, None
         self._next = now  # §6.8.7: what differs from the last packet is said at once
         return [BfdChanged(self.peer.address, state, self.diagnostic)]
 
@@ -268,16 +303,36 @@ class Bfd:
         self.sessions: dict[str, BfdSession] = {}
         self.drops: Counter[BfdDrop] = Counter()
         """Packets that no session saw."""
+        self._entropy = entropy
         self._by_discriminator: dict[int, BfdSession] = {}
-        for peer in peers:
-            number = int.from_bytes(entropy(4)) or 1
-            while number in self._by_discriminator:
-                number = number % (2**32 - 1) + 1
-            session = BfdSession(peer, number, entropy, now)
-            self.sessions[peer.address] = self._by_discriminator[number] = session
+        self._promised: Instant | None = None
+        """The deadline that was last asked for: whoever comes much later did not run meanwhile."""
+        self.configure(peers, now)
+
+    def configure(self, peers: Iterable[BfdPeer], now: Instant) -> list[BfdEffect]:
+        """From now on exactly these sessions.
+
+        One that is the same but for its numbers or key stays up. One that is gone says AdminDown, so that its peer
+        knows that nothing has failed (RFC 5882 §3.2); send that before its socket is closed.
+        """
+        wanted = {peer.address: peer for peer in peers}
+        out: list[BfdEffect] = []
+        for address, session in list(self.sessions.items()):
+            if address in wanted and _way(wanted[address]) == _way(session.peer):
+                continue
+            out += [e for e in session.admin(up=False, now=now) if isinstance(e, SendBfd)]
+            del self.sessions[address], self._by_discriminator[session.discriminator]
+        for address, peer in wanted.items():
+            known = self.sessions.get(address)
+            if known is None:
+                self._add(peer, now)
+            elif known.peer != peer:
+                known.reconfigure(peer, now)
+        return out
 
     def receive(self, source: str, data: bytes, ttl: int | None, now: Instant) -> list[BfdEffect]:
         """One UDP payload from an address."""
+        self._woken(now)
         packet = decode(data)
         if isinstance(packet, BfdDrop):
             self.drops[packet] += 1
@@ -290,9 +345,36 @@ class Bfd:
         return session.receive(data, packet, ttl, now)
 
     def tick(self, now: Instant) -> list[BfdEffect]:
-        """Everything that is due; the socket has been read dry before."""
+        """Everything that is due; the socket has been read dry, and ``now`` was read before that."""
+        self._woken(now)
         return [e for s in self.sessions.values() for e in s.tick(now)]
+
+    def leave(self) -> list[BfdEffect]:
+        """The end of the process, told to every peer."""
+        return [e for s in self.sessions.values() for e in s.leave()]
 
     def next_deadline(self) -> Instant | None:
         """When ``tick`` has something to do."""
-        return min((t for s in self.sessions.values() if (t := s.next_deadline()) is not None), default=None)
+        self._promised = min((t for s in self.sessions.values() if (t := s.next_deadline()) is not None), default=None)
+        return self._promised
+
+    def _woken(self, now: Instant) -> None:
+        if self._promised is None:
+            return
+        late, self._promised = now - self._promised, None
+        if late > 0:
+            for session in self.sessions.values():
+                if session.detection is not None and late >= session.detection:
+                    session.excuse(now)
+
+    def _add(self, peer: BfdPeer, now: Instant) -> None:
+        number = int.from_bytes(self._entropy(4)) or 1
+        while number in self._by_discriminator:
+            number = number % (2**32 - 1) + 1
+        session = BfdSession(peer, number, self._entropy, now)
+        self.sessions[peer.address] = self._by_discriminator[number] = session
+
+
+def _way(peer: BfdPeer) -> BfdPeer:
+    """What makes two peers one session: everything but numbers and key."""
+    return replace(peer, interval=0, multiplier=1, key=None)
