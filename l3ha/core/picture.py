@@ -5,27 +5,46 @@ Everything here only reads the engine. A fact that is not certain is the cautiou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import l3ha
-from l3ha.base.names import Intent, SrgId, SrgState, Verdict
-from l3ha.base.settings import Srg
-from l3ha.base.time import Instant
-from l3ha.core.echo import EchoResult
+from l3ha.base.names import Intent, NodeId, SrgId, SrgState, Verdict
+from l3ha.base.settings import EchoTarget, Settings, Srg
+from l3ha.base.time import Duration, Instant
+from l3ha.core.echo import Echo, EchoResult
 from l3ha.core.facts import Facts, PeerFacts
 from l3ha.core.icl import IclPeer
-from l3ha.core.monitor import failed_weight, failure_codes
-from l3ha.core.node import NodeFacts
+from l3ha.core.monitor import Watch, failed_weight, failure_codes
+from l3ha.core.node import NodeFacts, NodeMachine
+from l3ha.core.probe import Probe
+from l3ha.core.routes import SpeakerLink
+from l3ha.core.srg import SrgMachine
 from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 
-if TYPE_CHECKING:
-    from l3ha.core.engine import Engine
+
+class Parts(Protocol):
+    """What the engine is made of, as far as it is looked at here."""
+
+    settings: Settings
+    incarnation: int
+    intent: Intent
+    grace: Duration
+    peers: dict[NodeId, IclPeer]
+    speaker: SpeakerLink
+    node: NodeMachine
+    srgs: dict[SrgId, SrgMachine]
+    probes: dict[SrgId, Probe]
+    echoes: dict[EchoTarget, Echo]
+    watches: dict[SrgId, list[Watch]]
+    digests: dict[SrgId, bytes]
+    picture: dict[SrgId, Facts]
+    """What the last step of each group decided on."""
 
 
 # --- what is decided on ---------------------------------------------------------------------------------------------
 
 
-def facts(e: Engine, srg: Srg, now: Instant) -> Facts:
+def facts(e: Parts, srg: Srg, now: Instant) -> Facts:
     """The world as one group may see it."""
     probe = e.probes[srg.id]
     reach = e.speaker.reach()
@@ -56,7 +75,7 @@ def facts(e: Engine, srg: Srg, now: Instant) -> Facts:
     )
 
 
-def node_facts(e: Engine) -> NodeFacts:
+def node_facts(e: Parts) -> NodeFacts:
     """What the node's own state depends on."""
     watches = e.watches[SrgId(0)]
     return NodeFacts(
@@ -71,7 +90,7 @@ def node_facts(e: Engine) -> NodeFacts:
     )
 
 
-def ineligible(e: Engine, srg: SrgId, now: Instant) -> str:
+def ineligible(e: Parts, srg: SrgId, now: Instant) -> str:
     """Why a group must not run here; empty where it may."""
     if e.intent is Intent.LEAVING:
         return "the agent is leaving"
@@ -85,7 +104,7 @@ def ineligible(e: Engine, srg: SrgId, now: Instant) -> str:
     return ""
 
 
-def failure_events(e: Engine, srg: SrgId, now: Instant) -> tuple[str, ...]:
+def failure_events(e: Parts, srg: SrgId, now: Instant) -> tuple[str, ...]:
     """Codes of what makes a group (0: the node) ineligible, as Junos prints them."""
     codes = list(failure_codes(e.watches[srg])) if _overweight(e, srg) else []
     if not e.speaker.usable(now):
@@ -95,14 +114,14 @@ def failure_events(e: Engine, srg: SrgId, now: Instant) -> tuple[str, ...]:
     return tuple(codes)
 
 
-def _overweight(e: Engine, srg: SrgId) -> bool:
+def _overweight(e: Parts, srg: SrgId) -> bool:
     if srg == 0:
         return bool(e.node.failed)
     watches = e.watches[srg]
     return bool(watches) and failed_weight(watches) >= e.srgs[srg].srg.threshold
 
 
-def _witness_alive(e: Engine) -> bool:
+def _witness_alive(e: Parts) -> bool:
     """A witness path of the last contact runs through a router whose own-address probe answers now."""
     witnesses: set[str] = set()
     for p in e.peers.values():
@@ -117,7 +136,7 @@ def _witness_alive(e: Engine) -> bool:
     return any(n.router in witnesses and (n.local_address, n.address) in answering for n in e.settings.neighbors)
 
 
-def _peer(e: Engine, p: IclPeer, srg: Srg, now: Instant) -> PeerFacts | None:
+def _peer(e: Parts, p: IclPeer, srg: Srg, now: Instant) -> PeerFacts | None:
     beat = p.beat
     theirs = next((g for g in beat.srgs if g.id == srg.id), None) if beat else None
     if beat is None or theirs is None:
@@ -151,7 +170,7 @@ def _peer(e: Engine, p: IclPeer, srg: Srg, now: Instant) -> PeerFacts | None:
 # --- what is said ---------------------------------------------------------------------------------------------------
 
 
-def decisive(e: Engine, now: Instant) -> tuple[object, ...]:
+def decisive(e: Parts, now: Instant) -> tuple[object, ...]:
     """What a peer decides on: a change of it is said at once (protocol §3)."""
     groups = tuple(
         (
@@ -173,7 +192,7 @@ def decisive(e: Engine, now: Instant) -> tuple[object, ...]:
     return (e.node.state, e.intent, e.speaker.reach(), groups)
 
 
-def words(e: Engine, now: Instant) -> Heartbeat:
+def words(e: Parts, now: Instant) -> Heartbeat:
     """Everything the node says of itself; each path puts its own numbers to it."""
     s = e.settings
     groups = []
