@@ -135,6 +135,10 @@ class Agent:
         if reason is not None:
             text = f"no real-time scheduling ({reason}): detection faster than 500 ms is not safe under load"
             self._history.tell(NoteKind.ALARM, text, alarm=False)
+        reason = realtime.lock_memory()
+        if reason is not None:
+            text = f"memory is not locked ({reason}): a page that must be read from disk delays everything"
+            self._history.tell(NoteKind.ALARM, text, alarm=False)
 
     # --- signals ----------------------------------------------------------------------------------------------------
 

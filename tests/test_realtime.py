@@ -1,0 +1,42 @@
+"""Real-time manners, each in a process of its own: what is asked for is what the kernel says it has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+TELL = """
+import os, resource
+from l3ha.agent import realtime
+print(realtime.lock_memory() or "locked")
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")))
+print(realtime.become_realtime() or "real-time")
+print(os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK, resource.getrlimit(resource.RLIMIT_RTTIME)[0])
+"""
+REFUSED = """
+import os, resource
+from l3ha.agent import realtime
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+os.setuid(65534)
+print(realtime.lock_memory())
+"""
+
+
+def say(script: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.split("\n")
+
+
+def test_memory_and_schedule_or_the_reason() -> None:
+    lock, size, schedule, granted, _ = say(TELL)
+    assert (lock == "locked") == (int(size) > 0), (lock, size)
+    assert (schedule == "real-time") == (granted == "True 2000000"), (schedule, granted)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody whom the kernel refuses")
+def test_a_refusal_is_a_reason() -> None:
+    (reason, _) = say(REFUSED)
+    assert reason in ("Cannot allocate memory", "Operation not permitted")
