@@ -56,7 +56,7 @@ from l3ha.core.events import (
     Tick,
     ToSpeaker,
 )
-from l3ha.core.status import NodeStatus, RouteStatus, SpeakerStatus, Status
+from l3ha.core.status import LatenessStatus, NodeStatus, RouteStatus, SpeakerStatus, Status
 from l3ha.drivers.clock import boottime_ns
 from l3ha.drivers.inbox import Inbox, Source
 from l3ha.drivers.memory import TermStore
@@ -83,7 +83,9 @@ SETTINGS = Settings(
 PATH = IclPath("icl", "127.0.0.1", "127.0.0.2", 17411, None, True, None)
 PEER = Peer(NodeId(2), "n2", b"q" * 32, (PATH,))
 STATUS = Status(
-    NodeStatus("edge", "n1", 1, "ONLINE", "", 0, (), False, "0", "", "", "running", (), 0, 0),
+    NodeStatus(
+        "edge", "n1", 1, "ONLINE", "", 0, (), False, "0", "", "", "running", (), 0, 0, LatenessStatus(0, 0, 0, 0, 0)
+    ),
     (),
     (),
     (),
