@@ -82,6 +82,7 @@ SETTINGS = Settings(
 )
 PATH = IclPath("icl", "127.0.0.1", "127.0.0.2", 17411, None, True, None)
 PEER = Peer(NodeId(2), "n2", b"q" * 32, (PATH,))
+NEVER_LATE = LatenessStatus(0, 0, 0, 0, 0)
 STATUS = Status(
     NodeStatus(
         "edge", "n1", 1, "ONLINE", "", 0, (), False, "0", "", "", "running", (), 0, 0, LatenessStatus(0, 0, 0, 0, 0)
