@@ -67,7 +67,7 @@ class World:
         """A new helper process."""
         self.exabgp.new_helper()
         self._counter += 1 << 20
-        self.speaker = Speaker(1, self._counter, self.saved, self.now)
+        self.speaker = Speaker(1, self._counter, self.saved, self.now, bytes)
         self.feed(Tick())
 
     def feed(self, event: SpeakerEvent) -> None:
@@ -472,7 +472,7 @@ def test_keep_does_not_bring_back_what_a_restart_of_exabgp_took() -> None:
 
 @pytest.mark.parametrize("saved", [b"", b"nonsense", b'{"type":"goodbye","reason":"x"}', b"\xff" * 99])
 def test_a_broken_file_is_no_file(saved: bytes) -> None:
-    assert Speaker(1, 1, saved, 0).status(0).number == -1
+    assert Speaker(1, 1, saved, 0, bytes).status(0).number == -1
 
 
 # --- the two ends ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from l3ha.agent import preflight, realtime
+from l3ha.agent import preflight
 from l3ha.agent.control import Control
 from l3ha.agent.history import History
 from l3ha.agent.log import Log
@@ -25,6 +25,7 @@ from l3ha.base.time import Instant
 from l3ha.control.protocol import MAX_GRACE
 from l3ha.core.events import Memory, NewSettings, NoteKind
 from l3ha.core.status import Status
+from l3ha.drivers import realtime
 from l3ha.drivers.clock import boottime_ns
 from l3ha.drivers.control_socket import ControlSocket
 from l3ha.drivers.inbox import Inbox

@@ -22,11 +22,14 @@ an earlier process (``saved``) is used for nothing but that: a new helper whose 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.core.bfd import BfdChanged, SendBfd
+from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, UseBfd, told
 from l3ha.core.exchange import Exchange, Fate, Outcome
 from l3ha.core.ledger import Job, Ledger, target_of
 from l3ha.wire import exabgp, wishline
@@ -82,7 +85,7 @@ class Tick:
     """A deadline may be due. The shell has read every descriptor dry before it says so."""
 
 
-SpeakerEvent: TypeAlias = ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick
+SpeakerEvent: TypeAlias = ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick | BfdChanged | BfdTrouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Log:
     text: str
 
 
-SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log
+SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log | SendBfd | UseBfd
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,10 @@ class _Flight:
 class Speaker:
     """See the module. ``counter`` is a random 32-bit number: generations of two processes must not meet."""
 
-    def __init__(self, identity: int, counter: int, saved: bytes | None, now: Instant) -> None:
+    def __init__(
+        self, identity: int, counter: int, saved: bytes | None, now: Instant, entropy: Callable[[int], bytes]
+    ) -> None:
+        self.bfd = BfdSessions(entropy, now)
         self._identity = identity
         self._counter = counter
         self._version = ""
@@ -166,10 +172,18 @@ class Speaker:
                 self._agent = False
                 self._log("the agent is gone; the lease decides")
             case ExabgpGone():
+                self._out += self.bfd.leave()
                 self._goodbye("ExaBGP is gone")
                 return tuple(self._out)
+            case BfdChanged():
+                if (text := told(event)) is not None:
+                    self._log(text)
+            case BfdTrouble():
+                self._log(self.bfd.trouble(event))
             case Tick():
                 self._timers(now)
+        wish = self._wish or self._saved
+        self._out += self.bfd.use(wish.neighbors if wish else (), now)
         self._send(now)
         self._tell(now, answer=answer)
         if self._unsaved is not None:  # last, because routers wait for the command and nobody for the file
@@ -204,6 +218,7 @@ class Speaker:
                 )
                 for address, ledger in self._ledgers.items()
             ),
+            bfd=self.bfd.report(now),
         )
 
     # --- ExaBGP -----------------------------------------------------------------------------------------------------

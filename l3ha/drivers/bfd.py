@@ -1,6 +1,7 @@
 """BFD's UDP sockets (RFC 5881, RFC 5883): one per session to send from, one per local address and port to receive on.
 
-Standard library only, and no asyncio: the speaker runs this, and it must start fast.
+Standard library only, and no asyncio: the speaker runs this, and it must start fast. An address, interface or port that
+cannot be had yet is a fault of that session, shown and tried again; it never ends the process.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from l3ha.core.bfd import SINGLE_HOP_TTL, BfdPeer
+from l3ha.base.limits import DATAGRAMS_PER_TURN
+from l3ha.core.bfd import BfdPeer
 from l3ha.drivers.gtsm import ttl_of, udp
 
 SINGLE_HOP_PORT = 3784
 MULTIHOP_PORT = 4784
 SOURCE_PORTS = range(49152, 65536)
 """§4: unique to the session on this system, and from this range."""
+
+RCVBUF = 64 << 10
+"""Bytes of a receiver (the kernel doubles them). Some 150 packets: a flood cannot build a backlog of minutes."""
 
 _ROOM = 128
 """Longer than any packet that we read."""
@@ -32,74 +37,137 @@ class BfdDatagram:
     ttl: int | None
 
 
-class BfdPorts:
-    """The sockets of all sessions. ``errors`` counts what could not be sent, by address."""
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a receiver is bound to."""
 
-    def __init__(self, peers: Iterable[BfdPeer]) -> None:
-        """Raises OSError where an address or a port cannot be had."""
-        self.errors: dict[str, int] = {}
-        self._senders: dict[str, tuple[socket.socket, tuple[str, int]]] = {}
-        self._receivers: dict[tuple[str, int], socket.socket] = {}
+    local: str
+    port: int
+    interface: str | None
+
+
+class _Socket:
+    """An open socket, and the index of the interface that it was bound to (0 where to none)."""
+
+    def __init__(self, key: _Key, port: int, rcvbuf: int) -> None:
+        """Raises OSError."""
+        self.key = key
+        self.port = port
+        self.index = _index(key.interface)
+        self.socket = udp(key.local)
         try:
-            for peer in peers:
-                port = SINGLE_HOP_PORT if peer.min_ttl == SINGLE_HOP_TTL else MULTIHOP_PORT
-                self._senders[peer.address] = (_sender(peer.local_address), (peer.address, port))
-                if (peer.local_address, port) not in self._receivers:
-                    self._receivers[peer.local_address, port] = _receiver(peer.local_address, port)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            if key.interface is not None:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode() + b"\0")
+            self.socket.bind((key.local, port))
         except OSError:
-            self.close()
+            self.socket.close()
             raise
+
+    @property
+    def stale(self) -> bool:
+        """The interface was deleted; one of the same name has another index."""
+        return self.index != _index(self.key.interface)
+
+
+class BfdPorts:
+    """The sockets of all sessions.
+
+    ``errors`` counts what could not be sent, by address; ``faults`` says why a session cannot send or hear at present.
+    """
+
+    def __init__(self, peers: Iterable[BfdPeer] = ()) -> None:
+        self.errors: dict[str, int] = {}
+        self.faults: dict[str, str] = {}
+        self._peers: dict[str, BfdPeer] = {}
+        self._senders: dict[str, _Socket] = {}
+        self._receivers: dict[_Key, _Socket] = {}
+        self.use(peers)
+
+    def use(self, peers: Iterable[BfdPeer]) -> None:
+        """From now on exactly these sessions; what can stay open stays open."""
+        self._peers = {peer.address: peer for peer in peers}
+        keys = {address: _key(peer) for address, peer in self._peers.items()}
+        for address, sender in list(self._senders.items()):
+            if keys.get(address) != sender.key:
+                self._senders.pop(address).socket.close()
+        for key in self._receivers.keys() - set(keys.values()):
+            self._receivers.pop(key).socket.close()
+        self.faults = {}
+        self.retry()
+
+    def retry(self) -> None:
+        """Open what is not open, again what lost its interface. To be called now and then while there are faults."""
+        for address, sender in list(self._senders.items()):
+            if sender.stale:
+                self._senders.pop(address).socket.close()
+        for key, receiver in list(self._receivers.items()):
+            if receiver.stale:
+                self._receivers.pop(key).socket.close()
+        for address, peer in self._peers.items():
+            key = _key(peer)
+            try:
+                if key not in self._receivers:
+                    self._receivers[key] = _Socket(key, key.port, RCVBUF)
+                if address not in self._senders:
+                    self._senders[address] = _sender(key, {s.port for s in self._senders.values()})
+                    self.faults.pop(address, None)
+            except OSError as error:
+                self.faults[address] = f"cannot use {key.local} port {key.port}: {error.strerror or error}"
 
     def filenos(self) -> list[int]:
         """What to poll for reading."""
-        return [s.fileno() for s in self._receivers.values()]
+        return [r.socket.fileno() for r in self._receivers.values()]
 
     def read(self) -> Iterator[BfdDatagram]:
-        """Everything that has arrived."""
-        for receiver in self._receivers.values():
-            while True:
+        """What has arrived, of a flood a part."""
+        for receiver in list(self._receivers.values()):
+            for _ in range(DATAGRAMS_PER_TURN):
                 try:
-                    data, ancillary, _, address = receiver.recvmsg(_ROOM, 64)
+                    data, ancillary, _, address = receiver.socket.recvmsg(_ROOM, 64)
                 except OSError:
                     break  # dry, or an ICMP error about something sent: it proves nothing
-                yield BfdDatagram(str(address[0]).partition("%")[0], data, ttl_of(ancillary))
+                yield BfdDatagram(address[0], data, ttl_of(ancillary))
 
     def send(self, address: str, data: bytes) -> None:
         """Send, or count: a packet that cannot go is a lost one."""
-        sender, destination = self._senders[address]
+        sender = self._senders.get(address)
         try:
-            sender.sendto(data, destination)
-        except OSError:
+            if sender is None:
+                raise OSError(errno.ENOTCONN, self.faults.get(address, "no socket"))
+            sender.socket.sendto(data, (address, sender.key.port))
+        except OSError as error:
             self.errors[address] = self.errors.get(address, 0) + 1
+            self.faults.setdefault(address, f"cannot send: {error.strerror or error}")
+        else:
+            if address in self.faults and sender.key in self._receivers:
+                del self.faults[address]
 
     def close(self) -> None:
         """Close all sockets."""
-        for opened in [*(s for s, _ in self._senders.values()), *self._receivers.values()]:
-            opened.close()
+        self.use(())
 
 
-def _sender(local: str) -> socket.socket:
+def _key(peer: BfdPeer) -> _Key:
+    return _Key(peer.local_address, MULTIHOP_PORT if peer.multihop else SINGLE_HOP_PORT, peer.interface)
+
+
+def _index(interface: str | None) -> int:
+    try:
+        return socket.if_nametoindex(interface) if interface else 0
+    except OSError:
+        return -1
+
+
+def _sender(key: _Key, taken: set[int]) -> _Socket:
     """Bound to a free port of the range; which one is chance, so that a restart does not meet its predecessor's."""
-    s = udp(local)
     first = int.from_bytes(os.urandom(2)) % len(SOURCE_PORTS)
     for port in (*SOURCE_PORTS[first:], *SOURCE_PORTS[:first]):
+        if port in taken:
+            continue
         try:
-            s.bind((local, port))
+            return _Socket(key, port, 0)  # nobody has anything to say to it
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            s.close()
-            raise
-        return s
-    s.close()
-    raise OSError(f"no free port to send BFD packets from {local}")
-
-
-def _receiver(local: str, port: int) -> socket.socket:
-    s = udp(local)
-    try:
-        s.bind((local, port))
-    except OSError:
-        s.close()
-        raise
-    return s
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, "no free port to send from")

@@ -9,6 +9,8 @@ from l3ha.base.names import Intent, SrgId
 from l3ha.base.time import MS, SECOND, Duration
 from l3ha.core import events as ev
 from l3ha.core import speaker as sp
+from l3ha.core.bfd import SendBfd
+from l3ha.core.bfd_sessions import UseBfd
 from l3ha.core.engine import Engine
 from l3ha.core.events import Memory
 from l3ha.core.icl import MAX_GRACE
@@ -211,7 +213,8 @@ class Node:
         c = self.world.conditions
         if self.helper is not None or self.exabgp is None or not c.helper[self.id]:
             return
-        core = self.world.speaker_core(self.rng.getrandbits(62), self.rng.getrandbits(32), self.saved, self.local())
+        numbers = self.rng.getrandbits(62), self.rng.getrandbits(32)
+        core = self.world.speaker_core(*numbers, self.saved, self.local(), self.rng.randbytes)
         self.helper = Helper(core, self.world.clock, self.drift, self.rng, self._from_helper)
         self.helper.frozen = c.node_frozen[self.id]
         self.world.say(self.id, "speaker starts")
@@ -301,6 +304,8 @@ class Node:
                 self.saved = data
             case sp.Log(text):
                 self.world.say(self.id, f"speaker: {text}")
+            case SendBfd() | UseBfd():
+                pass  # no neighbor of this world asks for BFD
 
     def _to_agent(self, wire: tuple[Agent, Helper], line: ev.SpeakerLine) -> None:
         if wire[0].alive:

@@ -6,7 +6,7 @@ restart at any moment and the next line makes everything right again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import Duration
@@ -35,6 +35,23 @@ class RouteGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class BfdWish:
+    """The BFD session with one neighbor."""
+
+    local_address: str
+    interface: str | None
+    interval: Duration
+    multiplier: int
+    min_ttl: int
+    """255: one hop (RFC 5881); less: several (RFC 5883)."""
+    auth: int | None
+    """4 keyed SHA1, 5 meticulous keyed SHA1 (RFC 5880 §4.1), None: none."""
+    key_id: int
+    key: str
+    """In hex; empty where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class NeighborWish:
     """All that one neighbor shall hold from us."""
 
@@ -43,6 +60,8 @@ class NeighborWish:
     routes: tuple[RouteGroup, ...]
     fallback: tuple[RouteGroup, ...]
     """What it shall hold instead once the lease has run out and its end is ``lower``."""
+    bfd: BfdWish | None = None
+    """Lasts beyond the lease: BFD speaks for ExaBGP and this node's way to the router, not for the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,38 @@ class NeighborReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BfdReport:
+    """What the speaker knows about one BFD session. What changes with every packet is not compared."""
+
+    address: str
+    state: int
+    """Numbers of RFC 5880 §4.1, here and below."""
+    remote_state: int
+    diagnostic: int
+    remote_diagnostic: int
+    interval: Duration
+    """At which we send, before jitter; 0: not at all."""
+    required_rx: Duration
+    remote_tx: Duration
+    remote_rx: Duration
+    multiplier: int
+    remote_multiplier: int
+    """0: nothing was heard yet."""
+    detection: Duration
+    """0: nothing was heard yet."""
+    flaps: int
+    """How often the session left UP, by itself or by the peer's word."""
+    error: str | None
+    """Why it cannot send or hear."""
+    age: Duration = field(compare=False)
+    """How long it is in this state."""
+    sent: int = field(compare=False)
+    received: int = field(compare=False)
+    drops: tuple[tuple[str, int], ...] = field(compare=False)
+    """Packets not taken, by reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Advertised:
     """Level and term that the speaker last wrote for one group, whoever asked for it."""
 
@@ -104,6 +155,7 @@ class Report:
     """False once the lease ran out (or never began)."""
     advertised: tuple[Advertised, ...]
     neighbors: tuple[NeighborReport, ...]
+    bfd: tuple[BfdReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

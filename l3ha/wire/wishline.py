@@ -14,9 +14,12 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias, TypeVar
 
 from l3ha.base.names import LeaseEnd, Level
+from l3ha.wire.bfd import KEYED_SHA1, METICULOUS_SHA1, SHA1_KEY, State
 from l3ha.wire.wish import (
     Advertised,
     Attributes,
+    BfdReport,
+    BfdWish,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -32,6 +35,8 @@ T = TypeVar("T")
 _COMMUNITY = re.compile(r"(\d{1,5}):(\d{1,5})")
 _NAME_LENGTH = 64
 _TEXT_LENGTH = 500
+_INTERFACE_LENGTH = 15
+"""IFNAMSIZ without the final zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ def _report(raw: dict[str, Any]) -> Report:
         lease_live=_bool(raw["lease_live"]),
         advertised=_many(raw["advertised"], _advertised),
         neighbors=_many(raw["neighbors"], _told),
+        bfd=_many(raw.get("bfd", []), _session),  # absent in the lines of a speaker that knows no BFD
     )
 
 
@@ -115,6 +121,26 @@ def _neighbor(raw: dict[str, Any]) -> NeighborWish:
         address=_address(raw["address"]),
         routes=_many(raw["routes"], _group),
         fallback=_many(raw["fallback"], _group),
+        bfd=None if raw.get("bfd") is None else _bfd(raw["bfd"]),
+    )
+
+
+def _bfd(raw: dict[str, Any]) -> BfdWish:
+    auth = None if raw["auth"] is None else _int(raw["auth"], 8)
+    if auth not in (None, KEYED_SHA1, METICULOUS_SHA1):
+        raise ValueError(f"{auth} is no authentication type that is known here")
+    interface = None if raw["interface"] is None else _text(raw["interface"], _INTERFACE_LENGTH)
+    if interface is not None and (not interface.isprintable() or not interface.isascii()):
+        raise ValueError("this is not the name of an interface")
+    return BfdWish(
+        local_address=_address(raw["local_address"]),
+        interface=interface,
+        interval=_int(raw["interval"], 62, least=1),
+        multiplier=_int(raw["multiplier"], 8, least=1),
+        min_ttl=_int(raw["min_ttl"], 8, least=1),
+        auth=auth,
+        key_id=_int(raw["key_id"], 8),
+        key=bytes.fromhex(_text(raw["key"], 2 * SHA1_KEY)).hex(),
     )
 
 
@@ -148,6 +174,32 @@ def _told(raw: dict[str, Any]) -> NeighborReport:
         confirmed=_int(raw["confirmed"], 62, least=-1),
         error=None if error is None else _text(error, _TEXT_LENGTH),
     )
+
+
+def _session(raw: dict[str, Any]) -> BfdReport:
+    error = raw["error"]
+    numbers = {name: _int(raw[name], 62) for name in _SESSION_NUMBERS}
+    return BfdReport(
+        address=_address(raw["address"]),
+        state=State(_int(raw["state"], 2)),
+        remote_state=State(_int(raw["remote_state"], 2)),
+        error=None if error is None else _text(error, _TEXT_LENGTH),
+        drops=_many(raw["drops"], _drop),
+        **numbers,
+    )
+
+
+_SESSION_NUMBERS = (
+    *("diagnostic", "remote_diagnostic", "interval", "required_rx", "remote_tx", "remote_rx", "multiplier"),
+    *("remote_multiplier", "detection", "flaps", "age", "sent", "received"),
+)
+
+
+def _drop(raw: object) -> tuple[str, int]:
+    if not isinstance(raw, list):
+        raise TypeError("a list is wanted")
+    reason, count = raw
+    return _text(reason, _NAME_LENGTH), _int(count, 62)
 
 
 def _advertised(raw: dict[str, Any]) -> Advertised:

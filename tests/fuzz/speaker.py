@@ -20,7 +20,7 @@ LONGEST_SHOWN = 200
 
 def exabgp_lines(data: bytes) -> None:
     """Each line is a value; a speaker with a wish that hears them all writes sound commands and reports."""
-    machine = Machine(1, 1, None, 0)
+    machine = Machine(1, 1, None, 0, bytes)
     events: list[SpeakerEvent] = [AgentUp(), AgentLine(wishline.encode(WISH))]
     for line in data.split(b"\n")[:LINES]:
         heard = exabgp.decode(line)
@@ -43,8 +43,8 @@ def agent_lines(data: bytes) -> None:
         if isinstance(value, wish.Wish):
             events += [ExabgpLine(_up(n.address)) for n in value.neighbors[:4]]
         events += [ExabgpLine(b"done")] * 8
-    _play(Machine(1, 1, None, 0), events)
-    _play(Machine(1, 1, data, 0), [*events[:1], ExabgpLine(_up("192.0.2.9")), *[ExabgpLine(b"done")] * 4])
+    _play(Machine(1, 1, None, 0, bytes), events)
+    _play(Machine(1, 1, data, 0, bytes), [*events[:1], ExabgpLine(_up("192.0.2.9")), *[ExabgpLine(b"done")] * 4])
 
 
 def _play(machine: Machine, events: list[SpeakerEvent]) -> None:
