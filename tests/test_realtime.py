@@ -10,7 +10,7 @@ import pytest
 
 TELL = """
 import os, resource
-from l3ha.agent import realtime
+from l3ha.drivers import realtime
 print(realtime.lock_memory() or "locked")
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")))
 print(realtime.become_realtime() or "real-time")
@@ -18,7 +18,7 @@ print(os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK, resource
 """
 REFUSED = """
 import os, resource
-from l3ha.agent import realtime
+from l3ha.drivers import realtime
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
 os.setuid(65534)
 print(realtime.lock_memory())
