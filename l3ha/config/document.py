@@ -196,8 +196,8 @@ _TEXTS = {
     "dict_type": "is {value}, must be a table",
     "model_type": "is {value}, must be a table",
     "literal_error": "is {value}, must be {expected}",
-    "too_short": "has {actual_length} entries, must have at least {min_length}",
-    "too_long": "has {actual_length} entries, must have at most {max_length}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
 }
 
 
