@@ -364,7 +364,7 @@ CASES: list[tuple[str, str, str, str]] = [
     ('"10.1.0.0/16"', '"10.1.0.0/33"', "srg.1.routes.2", "is not an IPv4 or IPv6 prefix"),
     ('"10.1.0.0/16"', '"224.0.0.0/4"', "srg.1.routes.2", "multicast"),
     ('"10.1.0.0/16"', "true", "srg.1.routes.2", "is true, must be text in quotes"),
-    ('["r1", "r2"]', "[]", "srg.1.probe.arbiters", "has 0 entries, must have at least 1"),
+    ('["r1", "r2"]', "[]", "srg.1.probe.arbiters", "must have at least 1 entries"),
     ('["r1", "r2"]', '["r1", "r3"]', "srg.1.probe.arbiters.1", '"r3" is neither an address nor a router of node n1; those are r1, r2'),
     ('["r1", "r2"]', '["r1", "r1"]', "srg.1.probe.arbiters.1", "is written twice"),
     ('["r1", "r2"]', '["2001:db8::1"]', "srg.1.probe.arbiters.0", "node n1 has no neighbor with an IPv6 local_address"),
