@@ -60,26 +60,25 @@ def select(results: Results, router: str, contender: str, row: Row) -> list[Reco
 
 def readme(results: Results, pictures: dict[str, str]) -> str:
     """Per kind of router the picture and the matrix: longest hole in ms, worse direction, median / maximum."""
-    parts = []
+    runs = max((record.run for record in results.records), default=0)
+    parts = [f"{runs} {'run' if runs == 1 else 'runs'} of each."]
     for router in routers(results):
         if router in pictures:
             parts.append(f"![outage per fault and contender, {_ROUTERS[router]} routers]({pictures[router]})")
         parts.append(matrix(results, router))
-        parts.append("Time with two actives, ms:")
-        parts.append(matrix(results, router, two_actives=True))
     notes = _notes(results)
     return "\n\n".join([*parts, notes] if notes else parts)
 
 
-def matrix(results: Results, router: str, *, two_actives: bool = False) -> str:
-    """One line per fault, one column per contender: the longest hole, or the time with two actives."""
+def matrix(results: Results, router: str) -> str:
+    """One line per fault, one column per contender: the longest hole."""
     mine = [record for record in results.records if record.router == router]
     names = contenders(mine)
     head = [f"{_ROUTERS[router]} routers", *(_TITLES[name] for name in names)]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in rows(mine):
         found = {name: cell(select(results, router, name, row), mending=row.mending) for name in names}
-        cells = [_short(row, name, one, one.two_actives if two_actives else one.worst) for name, one in found.items()]
+        cells = [_short(row, name, one, one.worst) for name, one in found.items()]
         lines.append(_line([row.title, *cells]))
     return "\n".join(lines)
 
