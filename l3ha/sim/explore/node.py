@@ -8,7 +8,7 @@ in the engine's order what the engine does: pause, datagrams, silence, probe, no
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from l3ha.base.names import Level, NodeState, SrgState, Term, Verdict
 from l3ha.base.settings import NodeGroup
@@ -51,6 +51,10 @@ SPEAKS = frozenset({Mode.RUN, Mode.HUNG, Mode.NO_AGENT, Mode.START})
 """Modes in which the speaker runs."""
 
 
+ProbeState: TypeAlias = tuple[Verdict, int, int, frozenset[str], frozenset[str]]
+"""Verdict, count, ticks of quiet left, routers that answered the floating address here, and those by other's word."""
+
+
 class Words(NamedTuple):
     """The decisive part of a heartbeat; numbers relative to the sender's (stored: the receiver's) ``seen``."""
 
@@ -67,6 +71,8 @@ class Words(NamedTuple):
     winning: bool
     informed: bool
     reach: int
+    known: frozenset[str]
+    """Routers that have answered the sender's floating echoes."""
 
 
 class Ear(NamedTuple):
@@ -90,7 +96,7 @@ class Node(NamedTuple):
     srg: srgs.Fields | None
     """None: no process; ``disk`` has what it will remember."""
     disk: int
-    probe: tuple[Verdict, int, int, frozenset[str]]
+    probe: ProbeState
     group: tuple[NodeState, bool, int | None, bool, int]
     ears: tuple[Ear, ...]
     beat: Words | None
@@ -122,7 +128,8 @@ class Heard(NamedTuple):
     move: bool
 
 
-NO_PROBE = (Verdict.UNKNOWN, 0, 0, frozenset[str]())
+NOBODY: frozenset[str] = frozenset()
+NO_PROBE: ProbeState = (Verdict.UNKNOWN, 0, 0, NOBODY, NOBODY)
 NO_GROUP = (NodeState.HOLD, False, 0, False, 0)
 LOW = (int(Level.LOW), 0)
 
@@ -184,7 +191,8 @@ class Stepper:
         )  # fmt: skip
         state, had, cut, clean, boot = n.group
         cut = None if cut is None else min(cut + 1, self.timers.settle)
-        verdict, count, quiet, known = n.probe
+        verdict, count, quiet, known, told = n.probe
+        probe = (verdict, count, max(0, quiet - 1), known, told)
         srg = n.srg
         lease = max(0, n.lease - 1) if n.mode in (Mode.HUNG, Mode.NO_AGENT) else n.lease
         if n.mode in (Mode.FROZEN, Mode.HUNG) and srg is not None:
@@ -192,7 +200,7 @@ class Stepper:
         return n._replace(
             srg=srg,
             slept=min(n.slept + 1, self.timers.detection + 1) if n.mode in (Mode.FROZEN, Mode.HUNG) else n.slept,
-            probe=NO_PROBE if n.mode is Mode.NO_AGENT and not lease else (verdict, count, max(0, quiet - 1), known),
+            probe=NO_PROBE if n.mode is Mode.NO_AGENT and not lease else probe,
             group=(state, had, cut, clean, min(boot + 1, self.timers.boot)),
             ears=SILENT_EARS if n.srg is None else ears,
             beat_age=_older(n.beat_age, 2 * self.timers.detection),
@@ -273,6 +281,8 @@ class Stepper:
             contact = max(contact, 0) if fresh else contact
             n = n._replace(beat_age=age)
         words = _shift(heard.words, heard.offset)
+        if words.known:  # the engine's ``_hear_of_arbiters``
+            n = n._replace(probe=(*n.probe[:4], words.known - n.probe[3]))
         return n._replace(ears=tuple(ears), beat=words, heard=det, ever=True, contact=contact)
 
     def _expire(self, n: Node) -> Node:
@@ -292,9 +302,10 @@ class Stepper:
 
     def _probe(self, n: Node) -> Probe:
         probe = Probe(self.srg, NOW - 1)
-        probe.verdict, probe.count, quiet, known = n.probe
+        probe.verdict, probe.count, quiet, known, told = n.probe
         probe._quiet_until = NOW + quiet
         probe.answered = known
+        probe.told(told)
         return probe
 
     def _node_machine(self, n: Node) -> NodeMachine:
@@ -401,6 +412,7 @@ class Stepper:
             winning=facts.win >= m.srg.up,
             informed=probe.verdict is not Verdict.UNKNOWN,
             reach=reach,
+            known=probe.answered,
         )
         cut = None if group._cut_since is None else min(NOW - group._cut_since, self.timers.settle)
         clean = group._clean_since is not None
@@ -424,7 +436,7 @@ class Stepper:
             said=words,
         )
 
-    def _verdict(self, probe: Probe, *, contact: bool) -> tuple[Verdict, int, int, frozenset[str]]:
+    def _verdict(self, probe: Probe, *, contact: bool) -> ProbeState:
         match probe.verdict:
             case Verdict.WIN:
                 cap = self.srg.up
@@ -433,7 +445,7 @@ class Stepper:
             case _:
                 cap = 1 if contact else max(self.srg.down, self.srg.blind_after or 0)
         quiet = max(0, probe._quiet_until - NOW)
-        return probe.verdict, min(probe.count, cap), quiet, probe.answered
+        return probe.verdict, min(probe.count, cap), quiet, probe.answered, probe.trusted - probe.answered
 
 
 def stop(n: Node, mode: Mode, lease: int) -> Node:
@@ -444,9 +456,9 @@ def stop(n: Node, mode: Mode, lease: int) -> Node:
     return gone if mode is Mode.OFF else gone._replace(advert=n.advert, lease=lease, probe=_remembered(n))
 
 
-def _remembered(n: Node) -> tuple[Verdict, int, int, frozenset[str]]:
+def _remembered(n: Node) -> ProbeState:
     """The arbiters known to the disk, where a new process may look at them: it resumes an ACTIVE node's work only."""
-    return (Verdict.UNKNOWN, 0, 0, n.probe[3]) if n.advert[0] == Level.HIGH else NO_PROBE
+    return (Verdict.UNKNOWN, 0, 0, NOBODY, n.probe[3] | n.probe[4]) if n.advert[0] == Level.HIGH else NO_PROBE
 
 
 def forget(n: Node) -> Node:
@@ -472,8 +484,8 @@ def _stored(w: Words, delta: int, *, contact: bool) -> Words:
     w = _shift(w, -delta)
     term = max(OLD, w.term) if w.state is SrgState.ACTIVE else -1
     if not contact:
-        return Words(w.state, False, term, 0, None, None, 0, False, False, w.verified, False, False, 0)
-    return w._replace(term=term, seen=0, claim=None if w.claim is None or w.claim <= 0 else w.claim)
+        return Words(w.state, False, term, 0, None, None, 0, False, False, w.verified, False, False, 0, NOBODY)
+    return w._replace(term=term, seen=0, known=NOBODY, claim=None if w.claim is None or w.claim <= 0 else w.claim)
 
 
 def _names(notes: list[Note]) -> tuple[str, ...]:
