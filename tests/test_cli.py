@@ -29,7 +29,7 @@ from l3ha.core.status import SrgPeerStatus, Status
 from l3ha.wire.noise import public_key
 from tests.test_cli_cases import ACTIVE, BACKUP, CASES, SRG, Answerer, answering, serving
 
-SHOWS = ["srg", "node", "peer", "probe", "monitor", "routes", "bgp", "events"]
+SHOWS = ["srg", "node", "peer", "probe", "monitor", "routes", "bgp", "bfd", "events"]
 JUNOS = [
     "Services Redundancy Group: 1",
     "        Deployment Type: ROUTING",
@@ -86,7 +86,8 @@ def test_show_srg_has_the_layout_of_junos(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("what", SHOWS)
 def test_every_show_fits_the_width(tmp_path: Path, name: str, what: str) -> None:
     result = show(tmp_path, CASES[name], what)
-    assert result.exit_code == (1 if (what, name) == ("srg", "never_heard") else 0), result.output
+    bad = (what, name) in (("srg", "never_heard"), ("bfd", "ineligible"))
+    assert result.exit_code == (1 if bad else 0), result.output
     assert all(len(line) <= text.WIDTH and line == line.rstrip() for line in result.output.splitlines())
 
 
@@ -122,6 +123,29 @@ def test_a_healthy_pair_calls_for_no_attention(tmp_path: Path) -> None:
         output = show(tmp_path, status, "srg").output
         (tmp_path / protocol.SOCKET_NAME).unlink()
         assert "ATTENTION" not in output
+
+
+def test_show_bfd(tmp_path: Path) -> None:
+    output = show(tmp_path, CASES["ineligible"], "bfd").output
+    for words in (
+        "Neighbor: r1   100.64.11.2 -> 100.64.11.1 (one hop, signed)",
+        "State: UP for 2h00m   Flaps: 1\n",
+        "local   100ms        100ms        3",
+        "remote  50ms         100ms        4",
+        "Detection Time: 400ms",
+        "Packets: sent 82000   received 81998   Dropped: ttl 2",
+        "State: DOWN for 3.0s   Flaps: 1   ✗ not counted as reached",
+        "Diagnostic: detection time expired   Remote: NONE",
+        "Error: cannot send: Network is unreachable",
+    ):
+        assert words in output, output
+    (tmp_path / protocol.SOCKET_NAME).unlink()
+    assert "STALE" in show(tmp_path, CASES["no_speaker"], "bfd").output
+
+
+def test_a_session_that_was_taken_down_on_purpose_is_no_bad_news(tmp_path: Path) -> None:
+    down = replace(CASES["ineligible"].bfd[1], remote_state="ADMIN_DOWN")
+    assert show(tmp_path, replace(ACTIVE, bfd=(down,)), "bfd").exit_code == 0
 
 
 def test_a_stale_active_peer_is_not_a_known_active(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from l3ha.base.time import HOUR, MINUTE, MS, SECOND, US
 from l3ha.control import protocol
 from l3ha.core.status import (
     ArbiterStatus,
+    BfdStatus,
     LatenessStatus,
     MonitorStatus,
     NeighborStatus,
@@ -165,7 +166,45 @@ def _routes(level: str, term: int) -> tuple[RouteStatus, ...]:
     )
 
 
-ACTIVE = Status(NODE, (PEER,), (SRG,), (), NEIGHBORS, _routes("HIGH", 12), SPEAKER)
+BFD_UP = BfdStatus(
+    neighbor="r1",
+    address="100.64.11.1",
+    local_address="100.64.11.2",
+    multihop=False,
+    authenticated=True,
+    state="UP",
+    remote_state="UP",
+    diagnostic="NONE",
+    remote_diagnostic="NONE",
+    since=2 * HOUR,
+    interval=100 * MS,
+    required_rx=100 * MS,
+    remote_tx=50 * MS,
+    remote_rx=100 * MS,
+    multiplier=3,
+    remote_multiplier=4,
+    detection=400 * MS,
+    counted=True,
+    sent=82_000,
+    received=81_998,
+    drops={"ttl": 2},
+    flaps=1,
+    error=None,
+)
+BFD_CUT = replace(
+    BFD_UP,
+    neighbor="r2",
+    address="100.64.21.1",
+    local_address="100.64.21.2",
+    authenticated=False,
+    state="DOWN",
+    remote_state="UP",
+    diagnostic="detection time expired",
+    since=3 * SECOND,
+    counted=False,
+    error="cannot send: Network is unreachable",
+)
+ACTIVE = Status(NODE, (PEER,), (SRG,), (), NEIGHBORS, _routes("HIGH", 12), SPEAKER, (BFD_UP,))
 
 BACKUP = replace(
     ACTIVE,
@@ -211,6 +250,7 @@ INELIGIBLE = replace(
         replace(NEIGHBORS[0], up=False, confirmed=False, since=3 * SECOND, error="hold timer expired"),
         NEIGHBORS[1],
     ),
+    bfd=(BFD_UP, BFD_CUT),
 )
 
 ICL_DOWN = replace(

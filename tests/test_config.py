@@ -14,7 +14,7 @@ import pytest
 
 from l3ha.base.errors import ConfigError, Fault
 from l3ha.base.names import LeaseEnd, NodeId
-from l3ha.base.settings import EchoTarget, MonitorKind, Preempt, Preference, Profile, Settings
+from l3ha.base.settings import Bfd, BfdAuth, EchoTarget, MonitorKind, Preempt, Preference, Profile, Settings
 from l3ha.base.time import HOUR, MINUTE, MS, SECOND
 from l3ha.config import lint
 from l3ha.config.document import Document, parse
@@ -333,7 +333,17 @@ CASES: list[tuple[str, str, str, str]] = [
     ('address = "100.64.21.1"', 'address = "100.64.11.1"', "node.n1.neighbor.r2.address", "is 100.64.11.1 as that of neighbor r1"),
     ('address = "100.64.11.1"\n', "", "node.n1.neighbor.r1.address", "is missing (The router's address)"),
     ("hold_time = 9", "hold_time = 2", "node.n1.neighbor.r1.hold_time", "is 2, must be 0 or at least 3"),
-    ("hold_time = 9", "bfd = true", "node.n1.neighbor.r1.bfd", "is not a known key"),
+    ("hold_time = 9", "bdf = true", "node.n1.neighbor.r1.bdf", 'did you mean "bfd"?'),
+    ("hold_time = 9", "bfd = 50", "node.n1.neighbor.r1.bfd", "is 50, must be a table"),
+    ("hold_time = 9", 'bfd = { interval_ms = 50 }', "node.n1.neighbor.r1.bfd.interval_ms", 'did you mean "interval"?'),
+    ("hold_time = 9", 'bfd = { multiplier = 1 }', "node.n1.neighbor.r1.bfd.multiplier", "is 1, must be 2 to 50"),
+    ("hold_time = 9", 'bfd = { interval = "9ms", multiplier = 20 }', "node.n1.neighbor.r1.bfd.interval", "is 9ms, must be 10ms to 10s"),
+    ("hold_time = 9", 'bfd = { interval = "11s" }', "node.n1.neighbor.r1.bfd.interval", "is 11s, must be 10ms to 10s"),
+    ("hold_time = 9", 'bfd = { min_ttl = 250 }', "node.n1.neighbor.r1.bfd.min_ttl", "is for multihop only; one hop always demands 255"),
+    ("hold_time = 9", 'bfd = { multihop = true, min_ttl = 255 }', "node.n1.neighbor.r1.bfd.min_ttl", "is 255, must be 1 to 254"),
+    ("hold_time = 9", 'bfd = { auth = { type = "md5", key_file = "x" } }', "node.n1.neighbor.r1.bfd.auth.type", "must be 'meticulous-keyed-sha1' or 'keyed-sha1'"),
+    ("hold_time = 9", 'bfd = { auth = {} }', "node.n1.neighbor.r1.bfd.auth.key_file", "is missing"),
+    ('interface = "r1" ', 'bfd = "r1" ', "srg.1.monitor.0.bfd", '"r1" is not a neighbor of node n1 with bfd; those are none'),
     (R1, 'next_hop = "fd00:11::2"', "node.n1.neighbor.r1.next_hop", "for IPv6 routes write next_hop6"),
     (R1, 'next_hop6 = "10.0.0.1"', "node.n1.neighbor.r1.next_hop6", "must be an IPv6 address"),
     (R1, 'preference = "medd"', "node.n1.neighbor.r1.preference", "must be 'local-preference', 'med', 'community' or 'prepend'"),
@@ -370,7 +380,7 @@ CASES: list[tuple[str, str, str, str]] = [
     ('["r1", "r2"]', '["2001:db8::1"]', "srg.1.probe.arbiters.0", "node n1 has no neighbor with an IPv6 local_address"),
     ('floating = ["100.64.255.1/32", ', "floating = [", "srg.1.probe.arbiters.0", "no floating address is of that family"),
     ('interface = "r1" ', 'interface = "a name of an interface" ', "srg.1.monitor.0.interface", "is not the name of an interface"),
-    ('interface = "r1" ', 'interface = "r1"\nip = "10.2.0.1" ', "srg.1.monitor.0", "has 2 subjects, must have exactly one of interface, ip, bgp"),
+    ('interface = "r1" ', 'interface = "r1"\nip = "10.2.0.1" ', "srg.1.monitor.0", "has 2 subjects, must have exactly one of interface, ip, bgp, bfd"),
     ('interface = "r1" ', 'bgp = "r9" ', "srg.1.monitor.0.bgp", '"r9" is not a neighbor of node n1; those are r1, r2'),
     ('interface = "r1" ', 'interface = "r1"\nonly_on = ["n3"] ', "srg.1.monitor.0.only_on", '"n3" is not a node'),
     ('ip = "10.2.0.10"', 'ip = "2001:db8::10"', "srg.1.monitor.1.ip", "node n1 has no IPv6 address of a neighbor or path"),
@@ -435,6 +445,32 @@ def test_messages_are_printable() -> None:
     assert all(str(f).isprintable() for f in found)
 
 
+def test_bfd() -> None:
+    def of(text: str) -> Bfd | None:
+        return settings(("hold_time = 9", f"bfd = {text}")).neighbors[0].bfd
+
+    assert settings().neighbors[0].bfd is None and of("false") is None
+    assert of("true") == of("{}") == Bfd(100 * MS, 3, 255, None, None)
+    assert of('{ interval = "50ms", multiplier = 4, interface = "r1" }') == Bfd(50 * MS, 4, 255, "r1", None)
+    assert of("{ multihop = true }") == Bfd(100 * MS, 3, 254, None, None)
+    assert of("{ multihop = true, min_ttl = 60 }") == Bfd(100 * MS, 3, 60, None, None)
+    signed = of('{ auth = { key_file = "r1.key" } }')
+    assert signed is not None and signed.auth == BfdAuth(5, 1, b""), "the key was not read"
+    other = of('{ auth = { type = "keyed-sha1", key_id = 7, key_file = "r1.key" } }')
+    assert other is not None and other.auth == BfdAuth(4, 7, b"")
+
+
+def test_bfd_shortens_a_long_hold_time() -> None:
+    assert warned(("hold_time = 9", "hold_time = 90\nbfd = true")) == []
+
+
+def test_a_bfd_monitor() -> None:
+    both = [("hold_time = 9", "bfd = true"), ("hold_time = 9", "\n"), ("hold_time = 9", "bfd = true")]
+    group = settings(*both, ('interface = "r1" ', 'bfd = "r1" ')).srgs[0]
+    watched = group.monitors[0]
+    assert (watched.kind, watched.subject, watched.rise, watched.fall) == (MonitorKind.BFD, "r1", 1, 1)
+
+
 # --- warnings ---------------------------------------------------------------------------------------------------------
 
 WARNINGS: list[tuple[list[tuple[str, str]], str, str]] = [
@@ -447,6 +483,7 @@ WARNINGS: list[tuple[list[tuple[str, str]], str, str]] = [
     ([(f'"fd00:2{n}::2"\n', f'"fd00:2{n}::2"\npreference = "prepend"\n') for n in (1, 2)], "node.n1.neighbor.r2.preference", "no fencing"),
     ([("id = 2", "id = 2\nasn = 65011"), *[(f'next_hop6 = "fd00:1{n}::2"', 'preference = "med"') for n in (1, 2)]], "node.n2.neighbor.r2.preference", "router r2 sees AS 65010 from n1 and AS 65011 from n2"),
     ([('interval = "100ms"', 'interval = "50ms"\nallow_unsafe_timers = true')], "icl.allow_unsafe_timers", "slack is 200ms"),
+    ([("hold_time = 9", 'bfd = { interval = "50ms" }')], "node.n1.neighbor.r1.bfd.interval", "slack is 100ms: false alarms on a busy machine"),
     ([("[speaker]", '[timers]\nverify = "400ms"\n[speaker]')], "timers.verify", "planned moves may be handed back"),
     ([("n1 = 200", "n1 = 100")], "srg.1.priority", "the greater id decides"),
     ([('probe = { arbiters = ["r1", "r2"], interval = "100ms", up = 2, down = 3 }', "")], "srg.1.probe", "without arbiters"),

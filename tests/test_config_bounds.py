@@ -42,6 +42,12 @@ CASES: list[tuple[list[tuple[str, str]], list[tuple[str, str]], str, str]] = [
         "T_settle + down x interval = 199ms + 3 x 100ms = 499ms, must be at least T_bgp = 500ms",
     ),
     (
+        [("hold_time = 9", 'bfd = { interval = "39ms" }')],
+        [("hold_time = 9", 'bfd = { interval = "40ms" }')],
+        "node.n1.neighbor.r1.bfd.interval",
+        "slack (multiplier - 1) x interval = 2 x 39ms = 78ms, must be at least 80ms: less mistakes a busy CPU for a dead router",
+    ),
+    (
         [("[speaker]", '[timers]\nboot = "3199ms"\n[speaker]')],
         [("[speaker]", '[timers]\nboot = "3200ms"\n[speaker]')],
         "timers.boot",

@@ -16,6 +16,7 @@ SAME: list[list[tuple[str, str]]] = [
     [('"10.1.0.0/16", "10.2.0.0/16"', '"10.2.0.0/16", "10.1.0.0/255.255.0.0"')],
     [('private_key_file = "/etc/l3ha/n1.key"', 'private_key_file = "/elsewhere"'), ("# psk_file", "psk_file")],
     [("n1 = 200, n2 = 100", "n2 = 100, n1 = 200")],
+    [("hold_time = 9", "bfd = false")],
     [('"fd00:255::1/128"', '"fd00:255:0::0:1/128"')],
     [('interface = "r1" ', 'interface = "r1"\nweight = 100\nrise = 1\nfall = 1\ninterval = "1s" ')],
 ]  # fmt: skip
@@ -28,6 +29,7 @@ OTHER: list[tuple[list[tuple[str, str]], str]] = [
     ([('"lower"', '"keep"')], "speaker"),
     ([("hold_time = 9", "hold_time = 8")], "node.n1"),
     ([("hold_time = 9", 'password_file = "x"')], "node.n1"),
+    ([("hold_time = 9", "bfd = true")], "node.n1"),
     ([('paths.icl = "100.64.0.2"', 'paths.icl = "100.64.0.3"')], "node.n2"),
     ([("n1 = 200", "n1 = 201")], "srg.1"),
     ([("preempt = false", "preempt = true")], "srg.1"),
@@ -62,3 +64,13 @@ def test_a_difference_is_named(changes: list[tuple[str, str]], sections: str) ->
     assert before.digest != after.digest
     differing = {name for name in after.sections if before.sections[name] != after.sections[name]}
     assert differing == set(sections.split())
+
+
+def test_a_bfd_session_counts_and_the_name_of_its_key_does_not() -> None:
+    def digest(text: str) -> bytes:
+        return settings(("hold_time = 9", f"bfd = {text}")).digest
+
+    assert digest("true") == digest('{ interval = "0.1s", multiplier = 3 }') != digest("{ multiplier = 4 }")
+    signed = digest('{ auth = { key_file = "a" } }')
+    assert signed == digest('{ auth = { key_id = 1, key_file = "b" } }') != digest("true")
+    assert signed != digest('{ auth = { key_id = 2, key_file = "a" } }')

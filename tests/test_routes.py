@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from l3ha.base.names import Level, SrgId, Term
+from l3ha.base.settings import Bfd, BfdAuth
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.routes import Levels, SpeakerLink
-from l3ha.wire.wish import Goodbye, NeighborReport, Renew, Report, Wish
+from l3ha.wire.bfd import Diagnostic, State
+from l3ha.wire.wish import BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
 from tests.world import TIMERS, settings
 
 T0: Instant = 1_000 * SECOND
@@ -139,3 +143,95 @@ def test_leaving_withdraws_and_leaves_nothing_for_the_lease_to_lower() -> None:
     assert isinstance(told, Wish)
     assert all(n.routes == () and n.fallback == () for n in told.neighbors)
     assert x.tell(LOW, T0 + 2 * MS, withdraw=True) is None
+
+
+# --- BFD ------------------------------------------------------------------------------------------------------------
+
+SESSION = BfdReport(
+    address="",
+    state=State.UP,
+    remote_state=State.UP,
+    diagnostic=0,
+    remote_diagnostic=0,
+    interval=50 * MS,
+    required_rx=50 * MS,
+    remote_tx=50 * MS,
+    remote_rx=50 * MS,
+    multiplier=3,
+    remote_multiplier=3,
+    detection=150 * MS,
+    flaps=0,
+    error=None,
+    age=0,
+    sent=0,
+    received=0,
+    drops=(),
+)
+LOST = replace(SESSION, state=State.DOWN, diagnostic=Diagnostic.DETECTION_TIME_EXPIRED, flaps=1)
+
+
+def bfd_link() -> SpeakerLink:
+    """As ``link``, with BFD to r1."""
+    s = settings(1)
+    first = replace(s.neighbors[0], bfd=Bfd(50 * MS, 3, 255, None, BfdAuth(5, 2, b"key")))
+    x = SpeakerLink(replace(s, neighbors=(first, *s.neighbors[1:])), ME, T0)
+    x.up(T0)
+    wish = x.tell(LOW, T0)
+    assert isinstance(wish, Wish)
+    assert wish.neighbors[0].bfd == BfdWish(first.local_address, None, 50 * MS, 3, 255, 5, 2, b"key".hex())
+    assert wish.neighbors[1].bfd is None
+    return x
+
+
+def told(session: BfdReport, number: int = 1) -> Report:
+    return replace(report(number), bfd=(replace(session, address=settings(1).neighbors[0].address),))
+
+
+def test_bfd_is_wished_for_beyond_a_withdrawal() -> None:
+    wish = bfd_link().tell(LOW, T0 + MS, withdraw=True)
+    assert isinstance(wish, Wish) and not any(n.routes for n in wish.neighbors) and wish.neighbors[0].bfd is not None
+
+
+def test_a_router_whose_bfd_is_down_is_not_reached() -> None:
+    """Though BGP is up: TCP notices only after the hold time, or BGP came back without BFD."""
+    x = bfd_link()
+    x.receive(told(SESSION), T0)
+    assert x.reach() == {"r1", "r2"}
+    notes, _ = x.receive(told(LOST), T0 + MS)
+    assert x.reach() == {"r2"}
+    assert [(n.text, n.alarm) for n in notes] == [
+        ("BFD session to r1 is down: detection time expired (it says UP)", True)
+    ]
+    x.receive(told(replace(LOST, state=State.INIT)), T0 + 2 * MS)
+    assert x.reach() == {"r2"}, "not before it is up again"
+    notes, _ = x.receive(told(replace(SESSION, flaps=1)), T0 + 3 * MS)
+    assert x.reach() == {"r1", "r2"} and [n.text for n in notes] == ["BFD session to r1 is up"]
+
+
+def test_bfd_that_never_came_up_or_was_taken_down_on_purpose_takes_nothing_away() -> None:
+    for session in (
+        replace(SESSION, state=State.DOWN, remote_state=State.DOWN),
+        replace(LOST, remote_state=State.ADMIN_DOWN),
+        replace(LOST, state=State.ADMIN_DOWN),
+    ):
+        x = bfd_link()
+        x.receive(told(session), T0)
+        assert x.reach() == {"r1", "r2"}, session
+
+
+def test_bfd_of_a_neighbor_that_is_not_set_up_for_it_counts_nothing() -> None:
+    x = link()
+    x.receive(told(LOST), T0)
+    assert x.reach() == {"r1", "r2"} and x.neighbors["r1"].bfd is None
+
+
+def test_a_new_process_of_the_speaker_counts_flaps_afresh() -> None:
+    x = bfd_link()
+    x.receive(told(replace(LOST, flaps=5)), T0)
+    x.down(T0 + MS)
+    x.up(T0 + 2 * MS)
+    x.tell(LOW, T0 + 2 * MS)
+    x.receive(told(replace(SESSION, age=MS), 2), T0 + 3 * MS)
+    assert x.reach() == {"r1", "r2"} and x.neighbors["r1"].bfd_since == T0 + 2 * MS
+    notes, _ = x.receive(told(LOST, 2), T0 + 4 * MS)
+    assert x.reach() == {"r2"} and len(notes) == 1

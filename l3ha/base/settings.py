@@ -92,6 +92,29 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class BfdAuth:
+    """Keyed SHA1 of a BFD session (RFC 5880 §6.7.4)."""
+
+    type: int
+    """4 keyed, 5 meticulous keyed (§4.1)."""
+    key_id: int
+    key: bytes
+    """1 to 20 bytes; empty when the settings were read without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bfd:
+    """The BFD session with a neighbor: what we ask of it, and what we offer."""
+
+    interval: Duration
+    multiplier: int
+    min_ttl: int
+    """255: one hop. Less: several, and packets that passed more routers than that are dropped."""
+    interface: str | None
+    auth: BfdAuth | None
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbor:
     """A BGP neighbour of this node. ``router`` is what ``reach`` counts: two sessions to one router are one."""
 
@@ -111,6 +134,7 @@ class Neighbor:
     port: int
     password: str | None
     ttl_security: bool
+    bfd: Bfd | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,6 +161,7 @@ class MonitorKind(StrEnum):
     INTERFACE = "interface"
     IP = "ip"
     BGP = "bgp"
+    BFD = "bfd"
 
 
 @dataclass(frozen=True, slots=True)

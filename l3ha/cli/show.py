@@ -95,6 +95,16 @@ def show_bgp(where: Where, as_json: bool, watch: bool) -> None:
     _show(where, Show("bgp"), views.bgp, as_json, watch)
 
 
+@show.command("bfd")
+@_output
+def show_bfd(where: Where, as_json: bool, watch: bool) -> None:
+    """The BFD sessions: state, timers of both ends, packets, drops by reason, flaps.
+
+    Exit code 1: a session is not up, and nobody took it down on purpose.
+    """
+    _show(where, Show("bfd"), views.bfd, as_json, watch, good=views.bfd_up)
+
+
 @show.command("events")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_EVENTS), default=DEFAULT_EVENTS, show_default=True, help="How many."

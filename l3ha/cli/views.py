@@ -1,10 +1,10 @@
-"""``show node|peer|probe|monitor|routes|bgp|events``: plain objects of the control protocol -> lines."""
+"""``show node|peer|probe|monitor|routes|bgp|bfd|events``: plain objects of the control protocol -> lines."""
 
 from __future__ import annotations
 
 import time
 
-from l3ha.base.time import SECOND, format_duration
+from l3ha.base.time import SECOND, Duration, format_duration
 from l3ha.cli.srg import (
     LEGEND,
     Json,
@@ -155,6 +155,41 @@ def bgp(status: Json) -> list[str]:
     ]
     heads = ("Neighbor", "Router", "Address", "AS", "Profile", "State", "Since", "Routes", "Error")
     return [*lines, "", *(table(0, heads, rows) if rows else ["no neighbor is configured"])]
+
+
+def bfd(status: Json) -> list[str]:
+    """Every BFD session, with timers, counters and what was dropped."""
+    lines = [title(status["node"])]
+    if not status["speaker"]["connected"]:
+        lines += ["", "STALE: the speaker is absent, and BFD with it"]
+    for one in status["bfd"]:
+        kind = ("several hops" if one["multihop"] else "one hop") + (", signed" if one["authenticated"] else "")
+        lines += ["", f"Neighbor: {one['neighbor']}   {one['local_address']} -> {one['address']} ({kind})"]
+        since = "" if one["since"] is None else f" for {age(one['since'])}"
+        counted = "" if one["counted"] else "   ✗ not counted as reached"
+        lines += field(_LABEL, "State", f"{one['state']}{since}   Flaps: {one['flaps']}{counted}")
+        lines += field(_LABEL, "Diagnostic", f"{one['diagnostic']}   Remote: {one['remote_diagnostic']}")
+        lines += field(_LABEL, "Remote State", one["remote_state"])
+        rows = [
+            ("local", _pace(one["interval"]), _pace(one["required_rx"]), one["multiplier"]),
+            ("remote", _pace(one["remote_tx"]), _pace(one["remote_rx"]), one["remote_multiplier"] or "-"),
+        ]
+        lines += table(_LABEL, ("Timers", "Sends every", "Takes every", "Multiplier"), rows)
+        lines += field(_LABEL, "Detection Time", _pace(one["detection"]))
+        dropped = f"Dropped: {_drops(one['drops'])}"
+        lines += field(_LABEL, "Packets", f"sent {one['sent']}   received {one['received']}   {dropped}")
+        lines += field(_LABEL, "Error", one["error"]) if one["error"] else []
+    return lines if status["bfd"] else [*lines, "", "no neighbor has BFD configured"]
+
+
+def bfd_up(status: Json) -> bool:
+    """No session is down, unless an end took it down on purpose."""
+    meant = ("UP", "ADMIN_DOWN")
+    return all(one["state"] in meant or one["remote_state"] == "ADMIN_DOWN" for one in status["bfd"])
+
+
+def _pace(value: Duration | None) -> str:
+    return "-" if value is None else format_duration(value)
 
 
 def _speaker(speaker: Json) -> str:

@@ -22,6 +22,14 @@ BGP_RECONNECT: Duration = 3 * SECOND
 """A session is back in 0.2 s as a rule; the first one over IPv6 took up to 3 s."""
 
 
+BFD_SLACK: Duration = 200 * MS
+"""Least slack of a BFD session without real-time scheduling; a false alarm costs a BGP session, no takeover."""
+
+BFD_FASTEST: Duration = 10 * MS
+BFD_SLOWEST: Duration = 10 * SECOND
+"""Interval of BFD: below, the timers of an ordinary machine are too coarse; beyond, BGP's own hold time is faster."""
+
+
 class Broken(NamedTuple):
     """A bound that does not hold: the key to blame and the text."""
 
@@ -63,3 +71,12 @@ def probe(t: Timers, interval: Duration, up: int, down: int) -> Iterator[Broken]
     if t.boot < needed:
         text = f"T_boot = {d(t.boot)}, must be at least BGP reconnect + up x interval"
         yield Broken("timers", "boot", f"{text} = {d(BGP_RECONNECT)} + {up} x {d(interval)} = {d(needed)}")
+
+
+def bfd(interval: Duration, multiplier: int) -> Iterator[str]:
+    """Bounds of the interval of a BFD session."""
+    if not BFD_FASTEST <= interval <= BFD_SLOWEST:
+        yield f"is {d(interval)}, must be {d(BFD_FASTEST)} to {d(BFD_SLOWEST)}"
+    elif (slack := (multiplier - 1) * interval) < SLACK_ALWAYS:
+        what = f"slack (multiplier - 1) x interval = {multiplier - 1} x {d(interval)} = {d(slack)}"
+        yield f"{what}, must be at least {d(SLACK_ALWAYS)}: less mistakes a busy CPU for a dead router"

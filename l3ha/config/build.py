@@ -12,7 +12,9 @@ from l3ha.base.names import LeaseEnd, NodeId, SrgId
 from l3ha.base.time import MS, SECOND, Duration
 from l3ha.config import levels
 from l3ha.config.document import Document
-from l3ha.config.model import Cluster, Icl, Monitor, Neighbor, Node, NodeGroup, PathEnd, Preempt, Speaker, Timing
+from l3ha.config.model import Bfd, Cluster, Icl, Monitor, Neighbor, Node, NodeGroup, PathEnd, Preempt, Speaker, Timing
+from l3ha.core.bfd import SINGLE_HOP_TTL
+from l3ha.wire.bfd import KEYED_SHA1, METICULOUS_SHA1
 
 
 class Unresolvable(ValueError):
@@ -26,6 +28,8 @@ class Secrets:
     private_key: bytes = b""
     psk: bytes = bytes(32)
     passwords: Mapping[str, str] = field(default_factory=dict)
+    """By neighbor name."""
+    bfd_keys: Mapping[str, bytes] = field(default_factory=dict)
     """By neighbor name."""
 
     def __repr__(self) -> str:
@@ -113,6 +117,12 @@ def monitor(m: Monitor, threshold: int, node: str, at: Node) -> s.Monitor:
         if subject not in at.neighbor:
             known = ", ".join(at.neighbor) or "none"
             raise Unresolvable(f'"{subject}" is not a neighbor of node {node}; those are {known}')
+    elif m.bfd is not None:
+        kind, subject = s.MonitorKind.BFD, m.bfd
+        speaking = [name for name, n in at.neighbor.items() if n.bfd is not None]
+        if subject not in speaking:
+            known = ", ".join(speaking) or "none"
+            raise Unresolvable(f'"{subject}" is not a neighbor of node {node} with bfd; those are {known}')
     else:
         kind, subject = s.MonitorKind.IP, m.ip or ""
     rise, fall, interval = sampling(m)
@@ -133,12 +143,12 @@ def sampling(m: Monitor) -> tuple[int, int, Duration]:
     return m.rise or rise, m.fall or fall, m.interval or interval
 
 
-def neighbors(cluster: Cluster, node: Node, passwords: Mapping[str, str]) -> tuple[s.Neighbor, ...]:
-    """The BGP sessions of a node in the order of the file. A password that was not read is empty text."""
-    return tuple(neighbor(cluster, node, name, passwords) for name in node.neighbor)
+def neighbors(cluster: Cluster, node: Node, secrets: Secrets) -> tuple[s.Neighbor, ...]:
+    """The BGP sessions of a node in the order of the file. A password or key that was not read is empty."""
+    return tuple(neighbor(cluster, node, name, secrets) for name in node.neighbor)
 
 
-def neighbor(cluster: Cluster, node: Node, name: str, passwords: Mapping[str, str]) -> s.Neighbor:
+def neighbor(cluster: Cluster, node: Node, name: str, secrets: Secrets) -> s.Neighbor:
     """One BGP session."""
     n = node.neighbor[name]
     local_asn = asn_of(cluster, node) or 0
@@ -156,9 +166,28 @@ def neighbor(cluster: Cluster, node: Node, name: str, passwords: Mapping[str, st
         preference=levels.effective(n.preference, ibgp=n.asn == local_asn),
         passive=n.passive,
         port=n.port,
-        password=None if n.password_file is None else passwords.get(name, ""),
+        password=None if n.password_file is None else secrets.passwords.get(name, ""),
         ttl_security=n.ttl_security,
+        bfd=None if n.bfd is None else bfd(n.bfd, secrets.bfd_keys.get(name, b"")),
     )
+
+
+def bfd(written: Bfd, key: bytes) -> s.Bfd:
+    """The BFD session of a neighbor."""
+    auth = written.auth
+    return s.Bfd(
+        interval=written.interval,
+        multiplier=written.multiplier,
+        min_ttl=(written.min_ttl or FEWEST_HOPS) if written.multihop else SINGLE_HOP_TTL,
+        interface=written.interface,
+        auth=None if auth is None else s.BfdAuth(_AUTH_TYPES[auth.type], auth.key_id, key),
+    )
+
+
+FEWEST_HOPS = 254
+"""Least TTL of a multihop session unless it is written: one router between, as FRR has it."""
+
+_AUTH_TYPES = {"keyed-sha1": KEYED_SHA1, "meticulous-keyed-sha1": METICULOUS_SHA1}
 
 
 def peer(document: Document, node: str, other: str) -> s.Peer:
@@ -193,7 +222,7 @@ def settings_for(
         public_key=decoded(at.public_key),
         psk=secrets.psk,
         peers=tuple(peer(document, node, other) for other in document.nodes if other != node),
-        neighbors=neighbors(cluster, at, secrets.passwords),
+        neighbors=neighbors(cluster, at, secrets),
         timers=timers(icl, timing),
         srgs=tuple(_group(document, number, node) for number in sorted(document.groups)),
         node_group=_node_group(node_group, node, at),

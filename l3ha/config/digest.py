@@ -55,8 +55,11 @@ def _node(document: Document, node: Node) -> object:
         for name, end in node.paths.items()
     }
     neighbors = {}
-    for n in build.neighbors(document.cluster, node, {}):
-        neighbors[n.name] = asdict(n) | {"password": n.password is not None}
+    for n in build.neighbors(document.cluster, node, build.Secrets()):
+        bfd = None
+        if n.bfd is not None:
+            bfd = asdict(n.bfd) | {"auth": None if n.bfd.auth is None else (n.bfd.auth.type, n.bfd.auth.key_id)}
+        neighbors[n.name] = asdict(n) | {"password": n.password is not None, "bfd": bfd}
     return {"id": node.id, "public_key": node.public_key, "paths": paths, "neighbors": neighbors}
 
 
@@ -84,6 +87,7 @@ def _monitor(m: Monitor, threshold: int) -> object:
         "interface": m.interface,
         "ip": m.ip,
         "bgp": m.bgp,
+        "bfd": m.bfd,
         "weight": m.weight or threshold,
         "rise": rise,
         "fall": fall,

@@ -24,6 +24,8 @@ MAX_SECRET = 4096
 _PASSWORD = re.compile(r"[A-Za-z0-9!$%&*+./:<=>?@^_~-]{1,80}", re.ASCII)
 """80 bytes at most (RFC 2385), and nothing that ExaBGP's configuration could read as syntax."""
 
+_BFD_KEY = re.compile(r"[!-~]{1,20}", re.ASCII)
+
 _Value = TypeVar("_Value")
 
 
@@ -39,13 +41,16 @@ def secrets_of(document: Document, name: str, faults: list[Fault]) -> Secrets:
     psk: bytes | None = bytes(32)
     if document.icl is not None and document.icl.psk_file is not None:
         psk = _read(document, ("icl", "psk_file"), document.icl.psk_file, decode_key, faults)
-    passwords = {}
+    passwords, bfd_keys = {}, {}
     for key, neighbor in node.neighbor.items():
         if neighbor.password_file is not None:
-            place = ("node", name, "neighbor", key, "password_file")
+            place: KeyPath = ("node", name, "neighbor", key, "password_file")
             password = _read(document, place, neighbor.password_file, _password, faults)
             passwords[key] = password or ""
-    return Secrets(private or b"", psk or bytes(32), passwords)
+        if neighbor.bfd is not None and neighbor.bfd.auth is not None:
+            place = ("node", name, "neighbor", key, "bfd", "auth", "key_file")
+            bfd_keys[key] = _read(document, place, neighbor.bfd.auth.key_file, _bfd_key, faults) or b""
+    return Secrets(private or b"", psk or bytes(32), passwords, bfd_keys)
 
 
 def private_key_path(document: Document, name: str) -> Path:
@@ -90,3 +95,9 @@ def _password(text: str) -> str:
     if not _PASSWORD.fullmatch(text):
         raise ValueError("must hold 1 to 80 letters, digits and ! $ % & * + - . / : < = > ? @ ^ _ ~")
     return text
+
+
+def _bfd_key(text: str) -> bytes:
+    if not _BFD_KEY.fullmatch(text):
+        raise ValueError("must hold 1 to 20 printable characters without blanks (RFC 5880 section 4.4)")
+    return text.encode()

@@ -34,7 +34,12 @@ def warnings(document: Document) -> Iterator[Fault]:
 
 
 def _neighbor(document: Document, at: KeyPath, node: Node, n: Neighbor) -> Iterator[Fault]:
-    if n.hold_time == 0:
+    if n.bfd is not None:
+        slack = (n.bfd.multiplier - 1) * n.bfd.interval
+        if slack < bounds.BFD_SLACK:
+            text = f"slack is {d(slack)}: false alarms on a busy machine unless real-time scheduling is granted"
+            yield document.fault((*at, "bfd", "interval"), text)
+    elif n.hold_time == 0:
         yield document.fault((*at, "hold_time"), "is 0: the router never notices that this node is dead")
     elif n.hold_time > LONG_HOLD:
         text = f"is {n.hold_time} s: for so long the router keeps what a dead node advertised"

@@ -163,6 +163,45 @@ class Levels(Section):
     )
 
 
+class BfdAuth(Section):
+    """``bfd.auth``: authentication of a BFD session, RFC 5880 section 6.7.4"""
+
+    type: Literal["meticulous-keyed-sha1", "keyed-sha1"] = Field(
+        default="meticulous-keyed-sha1",
+        description="Meticulous: no packet is taken twice. BIRD knows both; FRR up to 10.8 neither as the RFC has it.",
+    )
+    key_id: Annotated[int, *between(0, 255)] = Field(default=1, description="Number of the key on both ends.")
+    key_file: File = Field(
+        description="The key in a file of mode 0600, relative to this file: 1 to 20 printable ASCII characters."
+    )
+
+
+class Bfd(Section):
+    """``bfd``: the BFD session with a neighbor, RFC 5880; the router must speak BFD with this node too"""
+
+    interval: Span = Field(
+        default=100 * MS, description="Time between packets, sent and asked for; the slower of both ends wins."
+    )
+    multiplier: Annotated[int, *between(2, 50)] = Field(
+        default=3, description="Silence for so many intervals takes the session down."
+    )
+    multihop: bool = Field(
+        default=False, description="The router is not on the same link (RFC 5883): UDP port 4784 instead of 3784."
+    )
+    min_ttl: Annotated[int, *between(1, 254)] | None = Field(
+        default=None,
+        description="Least TTL of what arrives over several hops; each router takes one from 255. Default: 254. One "
+        "hop always demands 255 (RFC 5881 section 5).",
+    )
+    interface: Interface | None = Field(default=None, description="Send and listen on this interface only.")
+    auth: BfdAuth | None = Field(default=None, description="Sign packets, and take only signed ones. Default: not.")
+
+
+def _switch(value: object) -> object:
+    """``true``: a table of defaults; ``false``: none."""
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class Neighbor(Section):
     """``[node.NAME.neighbor.NAME]``: one BGP session of a node"""
 
@@ -195,6 +234,11 @@ class Neighbor(Section):
     preference: Annotated[Levels | None, shorthand("profile"), Word("profile name or table")] = Field(
         default=None,
         description="How the three levels are written, a profile name or a table. Default: by the kind of session.",
+    )
+    bfd: Annotated[Bfd | None, BeforeValidator(_switch), Word("true, false or table")] = Field(
+        default=None,
+        description="Speak BFD with the router: each end learns in a few intervals that the other is gone. Default: "
+        "false; true means the defaults of the table.",
     )
 
 
@@ -255,10 +299,11 @@ class Monitor(Section):
 
     name: Name = Field(description="Name in events and in `show monitor`.")
     interface: Interface | None = Field(
-        default=None, description="Watch the carrier of this interface. Exactly one of interface, ip, bgp."
+        default=None, description="Watch the carrier of this interface. Exactly one of interface, ip, bgp, bfd."
     )
     ip: Address | None = Field(default=None, description="Watch whether this address answers an echo.")
     bgp: Name | None = Field(default=None, description="Watch the session to this neighbor.")
+    bfd: Name | None = Field(default=None, description="Watch the BFD session to this neighbor.")
     weight: Annotated[int, *between(1, 65535)] | None = Field(
         default=None, description="Added up while failed. Default: the group's threshold."
     )
@@ -273,14 +318,10 @@ class Monitor(Section):
 
     @model_validator(mode="after")
     def _one_subject(self) -> Self:
-        count = sum(subject is not None for subject in (self.interface, self.ip, self.bgp))
+        count = sum(subject is not None for subject in (self.interface, self.ip, self.bgp, self.bfd))
         if count != 1:
-            raise ValueError(f"has {count} subjects, must have exactly one of interface, ip, bgp")
+            raise ValueError(f"has {count} subjects, must have exactly one of interface, ip, bgp, bfd")
         return self
-
-
-def _preempt(value: object) -> object:
-    return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
 class Group(Section):
@@ -290,7 +331,7 @@ class Group(Section):
     priority: dict[str, Annotated[int, *between(1, 254)]] = Field(
         description="Priority of every node by its name; the greater is preferred."
     )
-    preempt: Annotated[Preempt | None, BeforeValidator(_preempt), Word("true, false or table")] = Field(
+    preempt: Annotated[Preempt | None, BeforeValidator(_switch), Word("true, false or table")] = Field(
         default=None,
         description="Whether a node with greater priority asks for the group back. Default: false; true means "
         "the defaults of the table.",

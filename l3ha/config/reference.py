@@ -13,6 +13,8 @@ from l3ha.config import bounds, levels
 from l3ha.config.document import table_of
 from l3ha.config.fields import Word
 from l3ha.config.model import (
+    Bfd,
+    BfdAuth,
     Cluster,
     Group,
     Icl,
@@ -37,6 +39,8 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("node.NAME.paths.PATH", PathEnd),
     ("[node.NAME.neighbor.NAME]", Neighbor),
     ("node.NAME.neighbor.NAME.preference", Levels),
+    ("node.NAME.neighbor.NAME.bfd", Bfd),
+    ("node.NAME.neighbor.NAME.bfd.auth", BfdAuth),
     ("[srg.N]", Group),
     ("srg.N.probe", Probe),
     ("srg.N.preempt", Preempt),
@@ -134,6 +138,7 @@ def _bounds() -> str:
         f"- `timers.boot >= {d(bounds.BGP_RECONNECT)} + probe.up x probe.interval`, for every group",
         "- `timers.drain >= timers.bgp`",
         "- `timers.lease > T_det`",
+        f"- `(bfd.multiplier - 1) x bfd.interval >= {d(bounds.SLACK_ALWAYS)}`, for every neighbor with BFD",
         "",
     ]
     return "\n".join(lines)

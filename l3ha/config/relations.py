@@ -117,6 +117,12 @@ def _neighbor(document: Document, at: KeyPath, n: Neighbor, asn: int) -> Iterato
             yield document.fault((*at, "next_hop6"), f"is {n.next_hop6}, must be an IPv6 address")
     for text in levels.faults(n.preference, ibgp=n.asn == asn):
         yield document.fault((*at, "preference"), text)
+    if n.bfd is not None:
+        for text in bounds.bfd(n.bfd.interval, n.bfd.multiplier):
+            yield document.fault((*at, "bfd", "interval"), text)
+        if n.bfd.min_ttl is not None and not n.bfd.multihop:
+            text = "is for multihop only; one hop always demands 255. Write multihop = true, or leave it out"
+            yield document.fault((*at, "bfd", "min_ttl"), text)
 
 
 def _addresses(document: Document) -> Iterator[Fault]:
@@ -283,7 +289,8 @@ def _monitors(document: Document, at: KeyPath, monitors: list[Monitor], threshol
                 try:
                     build.monitor(m, threshold, name, node)
                 except Unresolvable as error:
-                    yield document.fault((*key, "bgp" if m.bgp else "ip"), str(error))
+                    subject = "bgp" if m.bgp else "bfd" if m.bfd else "ip"
+                    yield document.fault((*key, subject), str(error))
 
 
 def _node_group(document: Document, group: NodeGroup) -> Iterator[Fault]:

@@ -61,7 +61,8 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
     "monitor": ("node", "monitors", "srgs"),
     "routes": ("node", "routes"),
     "bgp": ("node", "neighbors", "speaker"),
-    "all": ("node", "peers", "srgs", "monitors", "neighbors", "routes", "speaker"),
+    "bfd": ("node", "bfd", "speaker"),
+    "all": ("node", "peers", "srgs", "monitors", "neighbors", "routes", "speaker", "bfd"),
 }
 """Fields of ``Status`` that each ``show`` carries."""
 

@@ -19,6 +19,7 @@ from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
 from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings
 from l3ha.base.time import MS, Duration, Instant
 from l3ha.core import picture
+from l3ha.core.bfd_sessions import because
 from l3ha.core.echo import Echo, EchoResult
 from l3ha.core.events import (
     Answer,
@@ -56,6 +57,7 @@ from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
 from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
+from l3ha.wire.bfd import State
 from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report
@@ -256,6 +258,10 @@ class Engine:
         out += notes
         for neighbor, state in self.speaker.neighbors.items():
             self._observe(MonitorKind.BGP, neighbor, state.up, "session " + ("up" if state.up else "down"), now, out)
+            if state.bfd is not None:
+                up = state.bfd.state == State.UP
+                reason = f"session {State(state.bfd.state).name}{because(state.bfd.diagnostic)}"
+                self._observe(MonitorKind.BFD, neighbor, up, reason, now, out)
         for a in advertised:
             machine = self.srgs.get(SrgId(a.srg))
             if machine is None or a.level is not Level.HIGH or a.term > MAX_HEARD_TERM:

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 from l3ha.base.settings import Monitor, MonitorKind
 from l3ha.base.time import Instant
 
-EVENT_CODES = {MonitorKind.INTERFACE: "IF", MonitorKind.IP: "IP", MonitorKind.BGP: "BG"}
+EVENT_CODES = {
+    MonitorKind.INTERFACE: "IF",
+    MonitorKind.IP: "IP",
+    MonitorKind.BGP: "BG",
+    MonitorKind.BFD: "BF",
+}
 """Failure event codes as Junos prints them; BG is ours."""
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import l3ha
 from l3ha.base.names import Level, SrgId
-from l3ha.base.settings import Arbiter
+from l3ha.base.settings import Arbiter, Bfd, Neighbor
 from l3ha.base.time import Duration, Instant
 from l3ha.core import picture, preference
+from l3ha.core.bfd import SINGLE_HOP_TTL
+from l3ha.core.bfd_sessions import because
 from l3ha.core.echo import Echo
 from l3ha.core.engine import Engine
 from l3ha.core.icl import IclPeer, PathState
 from l3ha.core.monitor import Watch, failed_weight
+from l3ha.core.routes import NeighborState
 from l3ha.core.srg import SrgMachine
 from l3ha.core.status import (
     ArbiterStatus,
+    BfdStatus,
     LatenessStatus,
     MonitorStatus,
     NeighborStatus,
@@ -27,6 +31,7 @@ from l3ha.core.status import (
     SrgStatus,
     Status,
 )
+from l3ha.wire.bfd import State
 
 
 def status(engine: Engine, now: Instant) -> Status:
@@ -39,6 +44,7 @@ def status(engine: Engine, now: Instant) -> Status:
         neighbors=_neighbors(engine, now),
         routes=_routes(engine),
         speaker=_speaker(engine),
+        bfd=tuple(_bfd(n, n.bfd, engine.speaker.neighbors[n.name], now) for n in engine.settings.neighbors if n.bfd),
     )
 
 
@@ -230,6 +236,39 @@ def _neighbors(e: Engine, now: Instant) -> tuple[NeighborStatus, ...]:
             )
         )
     return tuple(out)
+
+
+def _bfd(n: Neighbor, asked: Bfd, state: NeighborState, now: Instant) -> BfdStatus:
+    s = state.bfd
+    return BfdStatus(
+        neighbor=n.name,
+        address=n.address,
+        local_address=n.local_address,
+        multihop=asked.min_ttl < SINGLE_HOP_TTL,
+        authenticated=asked.auth is not None,
+        state=State(s.state).name if s else "UNKNOWN",
+        remote_state=State(s.remote_state).name if s else "UNKNOWN",
+        diagnostic=_diagnostic(s.diagnostic if s else 0),
+        remote_diagnostic=_diagnostic(s.remote_diagnostic if s else 0),
+        since=_age(state.bfd_since, now),
+        interval=(s.interval or None) if s else None,
+        required_rx=s.required_rx if s else asked.interval,
+        remote_tx=s.remote_tx if s and s.remote_multiplier else None,
+        remote_rx=s.remote_rx if s and s.remote_multiplier else None,
+        multiplier=s.multiplier if s else asked.multiplier,
+        remote_multiplier=(s.remote_multiplier or None) if s else None,
+        detection=(s.detection or None) if s else None,
+        counted=not state.cut,
+        sent=s.sent if s else 0,
+        received=s.received if s else 0,
+        drops=dict(s.drops) if s else {},
+        flaps=s.flaps if s else 0,
+        error=s.error if s else None,
+    )
+
+
+def _diagnostic(number: int) -> str:
+    return because(number).removeprefix(": ") or "NONE"
 
 
 def _routes(e: Engine) -> tuple[RouteStatus, ...]:

@@ -2,6 +2,11 @@
 
 ``reach`` counts a router while a session to it is up and holds our newest wish. A wish under way does not end reach
 before T_bgp, otherwise every change of level would make every router vanish for a millisecond.
+
+A router whose BFD session was up and is down is not counted either, though BGP says that it is up: TCP notices a dead
+path only after the hold time, and many routers let BGP come back without BFD (measured: FRR after one second). Whether
+BFD was up is what the speaker's process has seen, so a session that never came up, because the router is not set up for
+it, takes nothing away; nor does a router that says AdminDown (RFC 5882 §3.2: that is no failure).
 """
 
 from __future__ import annotations
@@ -10,12 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Neighbor, Settings
+from l3ha.base.settings import Bfd, Neighbor, Settings
 from l3ha.base.time import Duration, Instant
 from l3ha.core import preference
+from l3ha.core.bfd_sessions import because
 from l3ha.core.events import Note, NoteKind
+from l3ha.wire.bfd import State
 from l3ha.wire.wish import (
     Advertised,
+    BfdReport,
+    BfdWish,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -29,6 +38,8 @@ Levels = Mapping[SrgId, tuple[Level, Term]]
 
 REMEMBERED_WISHES = 64
 
+_DOWN = (State.DOWN, State.INIT)
+
 
 @dataclass
 class NeighborState:
@@ -40,6 +51,15 @@ class NeighborState:
     error: str | None = None
     behind_since: Instant | None = None
     reached: bool = False
+    bfd: BfdReport | None = None
+    """As last told; None where the speaker runs no session with it."""
+    bfd_since: Instant | None = None
+
+    @property
+    def cut(self) -> bool:
+        """BFD says that the router is gone (see the module)."""
+        s = self.bfd
+        return s is not None and s.flaps > 0 and s.state in _DOWN and s.remote_state != State.ADMIN_DOWN
 
 
 class SpeakerLink:
@@ -72,6 +92,8 @@ class SpeakerLink:
         self.connected, self.reported, self._gone = True, False, False
         self._heard = now
         self.wish = None
+        for state in self.neighbors.values():
+            state.bfd = state.bfd_since = None  # flaps are counted by each process of the speaker
         return Note(NoteKind.SPEAKER, "speaker connected")
 
     def down(self, now: Instant) -> Note:
@@ -99,6 +121,9 @@ class SpeakerLink:
         notes: list[Note] = []
         mine = line.agent == self.incarnation
         told = {r.name: r for r in line.neighbors}
+        bfd = {s.address: s for s in line.bfd}
+        for n in self.settings.neighbors:
+            notes += self._bfd(n.name, self.neighbors[n.name], bfd.get(n.address) if n.bfd else None, now)
         for name, state in self.neighbors.items():
             notes += self._report(name, state, told.get(name), mine, now)
         self._acknowledge(now)
@@ -197,15 +222,16 @@ class SpeakerLink:
         return self.wish
 
     def _neighbor_wish(self, n: Neighbor, levels: Levels, *, withdraw: bool) -> NeighborWish:
+        bfd = None if n.bfd is None else _bfd_wish(n.local_address, n.bfd)
         if withdraw:
-            return NeighborWish(n.name, n.address, (), ())
+            return NeighborWish(n.name, n.address, (), (), bfd)
         routes: list[RouteGroup] = []
         fallback: list[RouteGroup] = []
         for srg, prefixes, rank in self._groups():
             level, term = levels.get(srg, (Level.LOW, Term(0)))
             routes += _groups(n, srg, level, term, rank, prefixes)
             fallback += _groups(n, srg, Level.LOW, Term(0), rank, prefixes)
-        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback))
+        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd)
 
     def _groups(self) -> list[tuple[SrgId, tuple[str, ...], int]]:
         s = self.settings
@@ -227,7 +253,22 @@ class SpeakerLink:
             state.reached, state.behind_since = True, None
         elif state.behind_since is None:
             state.behind_since = now
+        if state.cut:
+            state.reached = False
         return notes
+
+    def _bfd(self, name: str, state: NeighborState, s: BfdReport | None, now: Instant) -> list[Note]:
+        was, state.bfd = state.bfd, s
+        state.bfd_since = None if s is None else now - s.age
+        if s is None or (was is not None and (was.state, was.flaps) == (s.state, s.flaps)):
+            return []
+        if s.state == State.UP:
+            return [Note(NoteKind.NEIGHBOR, f"BFD session to {name} is up")]
+        if s.state in _DOWN and s.flaps > (was.flaps if was is not None else 0):
+            why = because(s.diagnostic)
+            said = f" (it says {State(s.remote_state).name}{because(s.remote_diagnostic)})" if why else ""
+            return [Note(NoteKind.NEIGHBOR, f"BFD session to {name} is down{why}{said}", alarm=state.cut)]
+        return []
 
     def _session(self, name: str, state: NeighborState, up: bool, now: Instant) -> list[Note]:
         if up == state.up:
@@ -238,6 +279,7 @@ class SpeakerLink:
     def _sessions_lost(self, now: Instant) -> list[Note]:
         notes: list[Note] = []
         for name, state in self.neighbors.items():
+            state.bfd = state.bfd_since = None
             notes += self._report(name, state, None, False, now)
         return notes
 
@@ -250,6 +292,20 @@ class SpeakerLink:
                 self._acked.pop(srg, None)
             elif self.acked(srg)[0] != term:
                 self._acked[srg] = (term, now)
+
+
+def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:
+    auth = bfd.auth
+    return BfdWish(
+        local_address=local_address,
+        interface=bfd.interface,
+        interval=bfd.interval,
+        multiplier=bfd.multiplier,
+        min_ttl=bfd.min_ttl,
+        auth=None if auth is None else auth.type,
+        key_id=0 if auth is None else auth.key_id,
+        key="" if auth is None else auth.key.hex(),
+    )
 
 
 def _groups(

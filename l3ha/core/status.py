@@ -211,6 +211,41 @@ class NeighborStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BfdStatus:
+    """The BFD session with one neighbor (RFC 5880) as the speaker reports it."""
+
+    neighbor: str
+    address: str
+    local_address: str
+    multihop: bool
+    authenticated: bool
+    state: str
+    """UP, INIT, DOWN, ADMIN_DOWN; UNKNOWN: the speaker has not told."""
+    remote_state: str
+    diagnostic: str
+    """Why it went down last; NONE while it is up."""
+    remote_diagnostic: str
+    since: Duration | None
+    """How long it is in this state."""
+    interval: Duration | None
+    """At which we send, before jitter."""
+    required_rx: Duration
+    remote_tx: Duration | None
+    remote_rx: Duration | None
+    multiplier: int
+    remote_multiplier: int | None
+    detection: Duration | None
+    """Silence for this long takes it down."""
+    counted: bool
+    """False: BFD says that the router is gone, so ``reach`` does not count it."""
+    sent: int
+    received: int
+    drops: Mapping[str, int]
+    flaps: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RouteStatus:
     """One route that a neighbor shall hold."""
 
@@ -248,3 +283,4 @@ class Status:
     neighbors: tuple[NeighborStatus, ...]
     routes: tuple[RouteStatus, ...]
     speaker: SpeakerStatus
+    bfd: tuple[BfdStatus, ...]

@@ -1,0 +1,153 @@
+"""What BFD's fate is tied to: the real speaker under ExaBGP, FRR's bfdd as the router's side.
+
+ExaBGP or speaker gone: BFD is gone, and the router sees it at once. Agent gone, lease run out: BFD stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from l3ha.base.names import Level
+from l3ha.base.time import MS
+from l3ha.wire.bfd import State
+from l3ha.wire.wish import BfdWish, NeighborWish
+from tests.lab.speaker_rig import NODE, ROUTER, FakeAgent, Rig, expected, neighbor_wishes, until
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+ROUTES = {"198.51.100.1/32": (Level.HIGH, 5), "2001:db8:1::/48": (Level.HIGH, 5)}
+LOWERED = dict.fromkeys(ROUTES, (Level.LOW, 0))
+DOWN_S = 1.5
+"""Detection is 0.15 s; the rest is for vtysh and a busy machine."""
+UP_S = 15.0
+
+_PEER = """\
+ peer {node} local-address {router} interface e0
+  detect-multiplier 3
+  receive-interval 50
+  transmit-interval 50
+ !
+"""
+
+
+class Bfdd:
+    """zebra and bfdd in the router's namespace of the rig."""
+
+    def __init__(self) -> None:
+        self._tag = f"l3ha-spk{os.getpid()}-r"
+        self.home = Path(tempfile.mkdtemp(prefix="bfd-", dir="/run"))
+        peers = "".join(_PEER.format(node=NODE[name], router=ROUTER[name]) for name in NODE)
+        (self.home / "bfdd.conf").write_text(f"bfd\n{peers}!\n")
+        (self.home / "zebra.conf").write_text("")
+        for path in (self.home, *self.home.iterdir()):
+            shutil.chown(path, "frr", "frr")
+        self._processes = [self._start("zebra")]
+        until((self.home / "zserv.api").exists, 10, "zebra did not start")
+        self._processes.append(self._start("bfdd", "--bfdctl", str(self.home / "bfdd.sock")))
+
+    def _start(self, daemon: str, *more: str) -> subprocess.Popen[bytes]:
+        argv = [f"/usr/lib/frr/{daemon}", "-f", f"{self.home}/{daemon}.conf", "-i", f"{self.home}/{daemon}.pid"]
+        argv += ["--vty_socket", str(self.home), "-z", f"{self.home}/zserv.api", "-u", "frr", "-g", "frr"]
+        argv += ["-A", "127.0.0.1", "-P", "0", *more]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(["ip", "netns", "exec", self._tag, *argv], stdin=quiet, stdout=quiet, stderr=quiet)
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def states(self) -> dict[str, str]:
+        """By the node's address."""
+        argv = ["vtysh", "--vty_socket", str(self.home), "-d", "bfdd", "-c", "show bfd peers json"]
+        found = subprocess.run(argv, check=False, capture_output=True, text=True)
+        peers = json.loads(found.stdout) if found.returncode == 0 and found.stdout.strip() else []
+        return {p["peer"]: p["status"] for p in peers}
+
+    def all(self, state: str) -> bool:
+        return [*self.states().values()] == [state] * len(NODE)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with Rig(str(Path(sys.executable).parent / "exabgp"), passive=False) as built:
+        yield built
+
+
+@pytest.fixture
+def bfdd(rig: Rig) -> Iterator[Bfdd]:
+    assert rig.exabgp is not None
+    daemon = Bfdd()
+    yield daemon
+    daemon.stop()
+
+
+def wishes() -> tuple[NeighborWish, ...]:
+    return tuple(
+        replace(n, bfd=BfdWish(NODE[n.name], "e0", 50 * MS, 3, 255, None, 0, "")) for n in neighbor_wishes(ROUTES)
+    )
+
+
+def ours(agent: FakeAgent) -> dict[str, int]:
+    return {s.address: s.state for s in agent.report.bfd} if agent.report else {}
+
+
+def test_bfd_ends_with_speaker_and_exabgp_and_outlasts_the_agent(rig: Rig, bfdd: Bfdd) -> None:
+    agent = FakeAgent(rig.run_dir)
+    agent.tell(wishes())
+    everything = dict.fromkeys(ROUTER.values(), int(State.UP))
+    until(lambda: ours(agent) == everything and bfdd.all("up"), UP_S, lambda: f"{agent.report} {bfdd.states()}")
+    until(lambda: agent.confirmed() and rig.table() == expected(ROUTES), UP_S, rig.log)
+
+    agent.die()
+    until(lambda: rig.table() == expected(LOWERED), UP_S, "the lease did not run out")
+    assert bfdd.all("up"), "the agent's end is not the speaker's"
+    agent = FakeAgent(rig.run_dir)
+    until(lambda: ours(agent) == everything, UP_S, "the speaker did not come back to the agent")
+    assert agent.report is not None and all(s.flaps == 0 and s.detection == 150 * MS for s in agent.report.bfd)
+    agent.tell(wishes())
+
+    assert rig.kill_speaker()
+    until(lambda: bfdd.all("down"), DOWN_S, lambda: f"after the speaker's death: {bfdd.states()}")
+    until(lambda: ours(agent) == everything and bfdd.all("up"), UP_S, lambda: f"{agent.report} {bfdd.states()}")
+
+    assert rig.exabgp is not None
+    os.kill(rig.exabgp.pid, signal.SIGKILL)
+    until(lambda: bfdd.all("down"), DOWN_S, lambda: f"after ExaBGP's death: {bfdd.states()}")
+    until(lambda: bool(agent.goodbyes), DOWN_S, "the speaker did not say goodbye")
+    agent.die()
+
+
+def test_the_agent_hears_at_once_that_a_router_is_gone(rig: Rig, bfdd: Bfdd) -> None:
+    agent = FakeAgent(rig.run_dir)
+    agent.tell(wishes())
+    until(lambda: set(ours(agent).values()) == {int(State.UP)}, UP_S, rig.log)
+    daemon = bfdd._processes[-1]
+    try:
+        daemon.send_signal(signal.SIGSTOP)
+        taken = until(lambda: set(ours(agent).values()) == {int(State.DOWN)}, DOWN_S, lambda: str(agent.report))
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+    assert 0.05 < taken < DOWN_S
+    until(lambda: bfdd.all("up"), UP_S, lambda: str(bfdd.states()))
+    agent.die()
