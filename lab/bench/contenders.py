@@ -6,12 +6,13 @@ from lab.bench.contender import Contender
 from lab.bench.daemons import Bird, Frr
 from lab.bench.healthcheck import Healthcheck, HealthcheckBfd, HealthcheckFast
 from lab.bench.keepalived import Keepalived, KeepalivedFast
-from lab.bench.l3ha import L3ha, L3haFast
+from lab.bench.l3ha import L3ha, L3haBfd, L3haFast
 from lab.command import LabError
 
 CONTENDERS: tuple[type[Contender], ...] = (
     L3ha,
     L3haFast,
+    L3haBfd,
     Keepalived,
     KeepalivedFast,
     Healthcheck,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from lab.bench.contender import PREFERRED, Contender, Part
 from lab.command import LabError
 from lab.observe import move_to, other, pair, picture, settle
-from lab.topology import NODES
+from lab.topology import NODES, ROUTERS
 from lab.world import write_cluster_file
+
+_NEIGHBOR = re.compile(r"\[node\.\w+\.neighbor\.\w+\]\n")
 
 
 class L3ha(Contender):
@@ -73,3 +77,21 @@ class L3haFast(L3ha):
             'interval = "100ms"\nmultiplier = 5', 'interval = "50ms"\nmultiplier = 3\nallow_unsafe_timers = true'
         )
         return text.replace('interval = "100ms", up = 2, down = 3', 'interval = "50ms", up = 2, down = 3')
+
+
+class L3haBfd(L3haFast):
+    """The same with the speaker's own BFD, which the routers answer: they drop a dead node's routes by themselves."""
+
+    name = "l3ha-bfd"
+    title = "l3ha, fast + BFD"
+    setup = "as l3ha-fast, with BFD 3 × 50 ms between the speaker and the routers"
+    bfd = True
+
+    def cluster_file(self, text: str) -> str:
+        return _NEIGHBOR.sub(r'\g<0>bfd = { interval = "50ms", multiplier = 3 }\n', super().cluster_file(text))
+
+    def picture(self) -> dict[str, object]:
+        return super().picture() | {"bfd sessions up": {router: self.bfd_up(router) for router in ROUTERS}}
+
+    def whole(self, active: str = PREFERRED) -> dict[str, object]:
+        return super().whole(active) | {"bfd sessions up": dict.fromkeys(ROUTERS, len(NODES))}
