@@ -10,7 +10,8 @@ from random import Random
 import pytest
 
 from l3ha.base.time import MS, SECOND, Duration, Instant
-from l3ha.core.bfd import Bfd, BfdChanged, BfdEffect, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.core.bfd import BfdChanged, BfdEffect, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.core.bfd_table import Bfd
 from l3ha.wire.bfd import (
     KEYED_SHA1,
     METICULOUS_SHA1,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from l3ha.base.names import LeaseEnd
 from l3ha.base.time import MS, SECOND, Instant
-from l3ha.core.bfd import Bfd, BfdChanged, BfdEffect, BfdPeer, SendBfd
+from l3ha.core.bfd import BfdChanged, BfdEffect, BfdPeer, SendBfd
 from l3ha.core.bfd_sessions import BfdTrouble, UseBfd
+from l3ha.core.bfd_table import Bfd
 from l3ha.core.speaker import (
     AgentDown,
     AgentLine,

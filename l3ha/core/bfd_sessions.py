@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from l3ha.base.time import Instant
-from l3ha.core.bfd import Bfd, BfdChanged, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.core.bfd import BfdChanged, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.core.bfd_table import Bfd
 from l3ha.wire.bfd import Diagnostic, State
 from l3ha.wire.wish import BfdReport, BfdWish, NeighborWish
 

@@ -82,6 +82,7 @@ class BfdPorts:
         self._peers: dict[str, BfdPeer] = {}
         self._senders: dict[str, _Socket] = {}
         self._receivers: dict[_Key, _Socket] = {}
+        self._by_fileno: dict[int, socket.socket] = {}
         self.use(peers)
 
     def use(self, peers: Iterable[BfdPeer]) -> None:
@@ -114,20 +115,25 @@ class BfdPorts:
                     self.faults.pop(address, None)
             except OSError as error:
                 self.faults[address] = f"cannot use {key.local} port {key.port}: {error.strerror or error}"
+        self._by_fileno = {r.socket.fileno(): r.socket for r in self._receivers.values()}
 
     def filenos(self) -> list[int]:
         """What to poll for reading."""
-        return [r.socket.fileno() for r in self._receivers.values()]
+        return list(self._by_fileno)
 
     def read(self) -> Iterator[BfdDatagram]:
         """What has arrived, of a flood a part."""
         for receiver in list(self._receivers.values()):
             for _ in range(DATAGRAMS_PER_TURN):
-                try:
-                    data, ancillary, _, address = receiver.socket.recvmsg(_ROOM, 64)
-                except OSError:
-                    break  # dry, or an ICMP error about something sent: it proves nothing
-                yield BfdDatagram(address[0], data, ttl_of(ancillary))
+                datagram = _read(receiver.socket)
+                if datagram is None:
+                    break
+                yield datagram
+
+    def read_one(self, fileno: int) -> BfdDatagram | None:
+        """The next packet of one socket; None where it is dry, or none of ours."""
+        receiver = self._by_fileno.get(fileno)
+        return None if receiver is None else _read(receiver)
 
     def send(self, address: str, data: bytes) -> None:
         """Send, or count: a packet that cannot go is a lost one."""
@@ -146,6 +152,14 @@ class BfdPorts:
     def close(self) -> None:
         """Close all sockets."""
         self.use(())
+
+
+def _read(s: socket.socket) -> BfdDatagram | None:
+    try:
+        data, ancillary, _, address = s.recvmsg(_ROOM, 64)
+    except OSError:
+        return None  # dry, or an ICMP error about something sent: it proves nothing
+    return BfdDatagram(address[0], data, ttl_of(ancillary))
 
 
 def _key(peer: BfdPeer) -> _Key:

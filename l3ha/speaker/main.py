@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import select
-import selectors
 import time
 import traceback
 from pathlib import Path
 
-from l3ha.base.time import MS, SECOND, Duration, Instant
-from l3ha.core.bfd import BfdEffect, SendBfd
-from l3ha.core.bfd_sessions import BfdTrouble, UseBfd
+from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.core.bfd import SendBfd
+from l3ha.core.bfd_sessions import UseBfd
 from l3ha.core.speaker import (
     AgentDown,
     AgentLine,
@@ -32,9 +31,8 @@ from l3ha.core.speaker import (
     ToAgent,
     ToExabgp,
 )
-from l3ha.drivers import realtime
-from l3ha.drivers.bfd import BfdPorts
 from l3ha.speaker.agent import AgentLink
+from l3ha.speaker.bfd import BfdLoop
 from l3ha.speaker.lines import Closed, LineReader, Overflow, Writer
 
 STATE_NAME = "speaker.json"
@@ -43,12 +41,6 @@ YOUNG: Duration = 60 * SECOND
 LINGER: Duration = 20 * SECOND
 """A fault of ours ends this process, and ExaBGP starts a new one; but the sixth death within 64 s ends ExaBGP. So a
 process that fails before it is ``YOUNG`` goes on draining ExaBGP for ``LINGER`` before it ends."""
-
-BFD_RETRY: Duration = 200 * MS
-"""How often a socket that could not be had is tried again: the port may still be our forerunner's."""
-
-BFD_DRAIN = 8
-"""Reads in a row before a deadline is judged; what still comes then is a flood."""
 
 _STDERR_ATOMIC = 4096
 """PIPE_BUF: as much as a pipe that polls as writable takes without blocking (pipe(7))."""
@@ -102,19 +94,14 @@ class Shell:
         self._agent = AgentLink(run_dir, log, now)
         self._stdin = LineReader(0)
         self._stdout = Writer(1)
-        self._selector = selectors.DefaultSelector()
-        self._watched: dict[int, int] = {}
+        self._poll = select.epoll()
+        self._watched: object = None
+        """What the poll was made for."""
         self._lines: frozenset[int] = frozenset()
-        """Of those, the descriptors of ExaBGP and the agent."""
+        """The descriptors of ExaBGP and the agent."""
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
-        self._bfd = self._speaker.bfd.machine
-        self._bfd_deadline: Instant | None = None
-        self._bfd_retry: Instant | None = None
-        self._bfd_faults: dict[str, str] = {}
-        """As the speaker was told them."""
-        self._ports = BfdPorts()
-        self._punctual = False
+        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log)
 
     def run(self) -> None:
         """Until ExaBGP is gone."""
@@ -141,11 +128,11 @@ class Shell:
     def _turn(self) -> None:
         """Wait; then descriptors before timers, so that a stall of our own does not end a lease that was renewed."""
         self._watch()
-        ready = {key.fd for key, _ in self._selector.select(self._timeout())}
-        self._serve_bfd()
+        ready = [descriptor for descriptor, _ in self._poll.poll(self._timeout())]
+        self._bfd.serve(ready)
         now = boottime()
         due = self._deadline is not None and self._deadline <= now
-        if due or not ready.isdisjoint(self._lines):
+        if due or not self._lines.isdisjoint(ready):
             self._serve_agent()
             self._serve_exabgp()
             if self._deadline is not None and self._deadline <= boottime():
@@ -154,26 +141,27 @@ class Shell:
             self._feed(AgentUp())
 
     def _timeout(self) -> float | None:
-        times = (self._deadline, self._agent.next_try, self._bfd_deadline, self._bfd_retry)
+        times = (self._bfd.deadline, self._deadline, self._agent.next_try)
         first = min((t for t in times if t is not None), default=None)
         return None if first is None else max(0.0, (first - boottime()) / SECOND)
 
     def _watch(self) -> None:
         """Poll what can speak, and for writing only where something waits."""
-        wanted = {0: selectors.EVENT_READ}
-        if self._stdout.pending:
-            wanted[1] = selectors.EVENT_WRITE
         agent = self._agent.descriptor
+        state = (self._stdout.pending, agent, self._agent.pending, self._bfd.generation)
+        if state == self._watched:
+            return
+        self._watched = state
+        self._poll.close()
+        self._poll = select.epoll()
+        self._poll.register(0, select.EPOLLIN)
+        if self._stdout.pending:
+            self._poll.register(1, select.EPOLLOUT)
         if agent is not None:
-            wanted[agent] = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._agent.pending else 0)
-        lines = wanted.keys()
-        wanted |= dict.fromkeys(self._ports.filenos(), selectors.EVENT_READ)
-        if wanted != self._watched:
-            self._selector.close()
-            self._selector = selectors.DefaultSelector()
-            for descriptor, events in wanted.items():
-                self._selector.register(descriptor, events)
-            self._watched, self._lines = wanted, frozenset(lines)
+            self._poll.register(agent, select.EPOLLIN | (select.EPOLLOUT if self._agent.pending else 0))
+        for descriptor in self._bfd.filenos:
+            self._poll.register(descriptor, select.EPOLLIN)
+        self._lines = frozenset({0, 1} if agent is None else {0, 1, agent})
 
     def _serve_exabgp(self) -> None:
         self._stdout.flush()
@@ -184,7 +172,7 @@ class Shell:
             return
         for line in lines:
             self._feed(ExabgpLine(line))
-            self._bfd_if_due()
+            self._bfd.serve_if_due()
 
     def _serve_agent(self) -> None:
         if self._agent.descriptor is None:
@@ -197,69 +185,13 @@ class Shell:
             return
         for line in lines:
             self._feed(AgentLine(line))
-            self._bfd_if_due()
+            self._bfd.serve_if_due()
 
     def _hang_up(self) -> None:
         if self._agent.descriptor is not None:
             self._agent.close(boottime())
-            self._watched = {}  # the next connection may get the same descriptor
+            self._watched = None  # the next connection may get the same descriptor
             self._feed(AgentDown())
-
-    # --- BFD --------------------------------------------------------------------------------------------------------
-
-    def _serve_bfd(self) -> None:
-        """Hear what has come; serve deadlines once the sockets are dry, at an instant read before that was seen."""
-        if not self._bfd.sessions:
-            return
-        for _ in range(BFD_DRAIN):
-            now, heard = boottime(), False
-            for d in self._ports.read():
-                heard = True
-                self._bfd_do(self._bfd.receive(d.source, d.data, d.ttl, now))
-            self._bfd_deadline = self._bfd.next_deadline()
-            if not heard or self._bfd_deadline is None or self._bfd_deadline > now:
-                break
-        if self._bfd_deadline is not None and self._bfd_deadline <= now:
-            self._bfd_do(self._bfd.tick(now))
-            self._bfd_deadline = self._bfd.next_deadline()
-        if self._bfd_retry is not None and self._bfd_retry <= now:
-            self._ports.retry()
-            self._watched = {}  # a socket may have got the descriptor of another
-        self._bfd_trouble(now)
-
-    def _bfd_if_due(self) -> None:
-        if self._bfd_deadline is not None and self._bfd_deadline <= boottime():
-            self._serve_bfd()
-
-    def _bfd_do(self, effects: list[BfdEffect]) -> None:
-        for effect in effects:
-            if isinstance(effect, SendBfd):
-                self._ports.send(effect.address, effect.data)
-            else:
-                self._feed(effect)
-
-    def _bfd_trouble(self, now: Instant) -> None:
-        """Tell of faults that are new or over, and when to try again."""
-        faults = self._ports.faults
-        self._bfd_retry = now + BFD_RETRY if faults and (self._bfd_retry or 0) <= now else self._bfd_retry
-        if not faults:
-            self._bfd_retry = None
-        if faults != self._bfd_faults:
-            told, self._bfd_faults = self._bfd_faults, dict(faults)
-            for address in told.keys() | faults.keys():
-                if told.get(address) != self._bfd_faults.get(address):
-                    self._feed(BfdTrouble(address, self._bfd_faults.get(address)))
-
-    def _use_bfd(self, effect: UseBfd) -> None:
-        self._ports.use(effect.peers)
-        self._watched = {}  # a socket may have got the descriptor of another
-        self._bfd_deadline = self._bfd.next_deadline()
-        self._bfd_trouble(boottime())
-        if effect.peers and not self._punctual:
-            self._punctual = True
-            realtime.freeze()
-            if (reason := realtime.become_realtime()) is not None:
-                log(f"real-time scheduling is not granted ({reason}): a busy machine will take BFD sessions down")
 
     # --- effects ------------------------------------------------------------------------------------------------------
 
@@ -275,9 +207,9 @@ class Shell:
                 case Log(text):
                     log(text)
                 case SendBfd(address, data):
-                    self._ports.send(address, data)
-                case UseBfd():
-                    self._use_bfd(effect)
+                    self._bfd.send(address, data)
+                case UseBfd(peers):
+                    self._bfd.use(peers)
         self._deadline = self._speaker.next_deadline()
 
     def _tell_agent(self, data: bytes) -> None:

@@ -13,7 +13,8 @@ import sys
 import time
 
 from l3ha.base.time import MS, SECOND
-from l3ha.core.bfd import Bfd, BfdChanged, BfdEffect, BfdKey, BfdPeer, SendBfd
+from l3ha.core.bfd import BfdChanged, BfdEffect, BfdKey, BfdPeer, SendBfd
+from l3ha.core.bfd_table import Bfd
 from l3ha.drivers.bfd import BfdPorts
 from l3ha.wire.bfd import METICULOUS_SHA1
 
