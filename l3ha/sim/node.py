@@ -52,6 +52,9 @@ class Machine(Protocol):
     def update(self, node: int, router: str, update: Update) -> None:
         """ExaBGP sends an UPDATE."""
 
+    def disk_lost(self, node: int) -> None:
+        """What a node had on disk is gone."""
+
     def say(self, node: int, text: str) -> None:
         """For the trace."""
 
@@ -113,6 +116,7 @@ class Node:
         match fault.kind:
             case Kind.CRASH if fault.value:
                 self.disk.clear()
+                self.world.disk_lost(self.id)
             case Kind.KILL_AGENT if self.agent is not None and fault.value:
                 self.agent.fuse = fault.value
             case Kind.STOP:

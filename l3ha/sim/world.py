@@ -141,6 +141,10 @@ class World:
         """ExaBGP sends an UPDATE."""
         self.sessions[node, router].send(self, update)
 
+    def disk_lost(self, node: int) -> None:
+        """A node starts without its memory."""
+        self.judge.disk_lost(node)
+
     def say(self, node: int, text: str) -> None:
         """One line of the trace."""
         if self.lines is not None:
