@@ -131,7 +131,8 @@ class BfdSession:
         """The last packet, if one more of the same would change nothing but ``received`` and the time it was heard."""
         self._ready: SendBfd | None = None
         """What is sent next, if it was encoded already."""
-        self._next = now
+        self._soon = self._next = now
+        """Between these two the next packet goes out: at the latter, or earlier if we are awake anyway."""
         self._sequence = int.from_bytes(entropy(4))
         self._seen: int | None = None
         self._seen_at = now
@@ -188,6 +189,7 @@ class BfdSession:
         after = self.interval
         if after is not None and (before is None or after < before):
             self._next = min(self._next, now + self._jittered(after))
+            self._soon = min(self._soon, self._next)
         if packet.poll:
             out.append(self._packet(final=True))
         elif self.state is State.UP and packet.state is State.UP and not packet.final and self.peer.key is None:
@@ -195,7 +197,10 @@ class BfdSession:
         return out
 
     def tick(self, now: Instant) -> list[BfdEffect]:
-        """Judge silence, and send what is due."""
+        """Judge silence, and send what is due, or what may go already (§6.8.7: from 75 % of the interval on).
+
+        A process that is awake for another packet sends its own then, instead of waking once more.
+        """
         out: list[BfdEffect] = []
         if self.silent(now):
             self._heard = None
@@ -204,9 +209,9 @@ class BfdSession:
             if self.state in (State.INIT, State.UP):
                 out += self._become(State.DOWN, Diagnostic.DETECTION_TIME_EXPIRED, now)
         interval = self.interval
-        if interval is not None and now >= self._next and self._may_send():
+        if now >= self._soon and interval is not None and self._may_send():
             out.append(self._packet(final=False))
-            self._next = now + self._jittered(interval)
+            self._soon, self._next = now + interval * 75 // 100, now + self._jittered(interval)
         return out
 
     def admin(self, *, up: bool, now: Instant) -> list[BfdEffect]:
@@ -224,7 +229,7 @@ class BfdSession:
             self._kept = self.peer.interval if self._kept is None else self._kept
             self._polling = True
         self.peer = peer
-        self._next = now
+        self._soon = self._next = now
         self._settle()
 
     def excuse(self, now: Instant) -> None:
@@ -271,7 +276,7 @@ class BfdSession:
             self.diagnostic = Diagnostic.NONE
         # §6.8.3: a changed interval needs a poll; while not up every packet says it anyway
         self._polling, self._kept = state is State.UP and self.desired != before, None
-        self._next = now  # §6.8.7: what differs from the last packet is said at once
+        self._soon = self._next = now  # §6.8.7: what differs from the last packet is said at once
         self._settle()
         return [BfdChanged(self.peer.address, state, self.diagnostic)]
 

@@ -61,9 +61,12 @@ class BfdLoop:
             if fileno in ready and (d := self._ports.read_one(fileno)) is not None:
                 self._do(self._machine.receive(d.source, d.data, d.ttl, self._clock()))
         now = self._clock()
+        due = self._machine.next_deadline()
+        if due is not None and due <= now and self._machine.silent(now):
+            for d in self._ports.read():  # whoever spoke until ``now`` is heard before silence is judged
+                self._do(self._machine.receive(d.source, d.data, d.ttl, now))
+        self._do(self._machine.tick(now))
         self._due = self._machine.next_deadline()
-        if self._due is not None and self._due <= now:
-            self._judge(now)
         if self._retry is not None and self._retry <= now:
             self._ports.retry()
             self._reopened()
@@ -80,14 +83,6 @@ class BfdLoop:
     def send(self, address: str, data: bytes) -> None:
         """Send a packet of a session."""
         self._ports.send(address, data)
-
-    def _judge(self, now: Instant) -> None:
-        """``now`` was read before the sockets are found dry: whoever spoke until then has been heard."""
-        if self._machine.silent(now):
-            for d in self._ports.read():
-                self._do(self._machine.receive(d.source, d.data, d.ttl, now))
-        self._do(self._machine.tick(now))
-        self._due = self._machine.next_deadline()
 
     def _do(self, effects: list[BfdEffect]) -> None:
         for effect in effects:

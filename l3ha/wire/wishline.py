@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias, TypeVar
 
@@ -242,7 +243,12 @@ def _address(raw: object) -> str:
 
 
 def _prefix(raw: object) -> str:
-    text = _text(raw, _NAME_LENGTH)
+    return _canonical(_text(raw, _NAME_LENGTH))
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    """Remembered, because every neighbor is told the same prefixes, and BFD waits while a wish is read."""
     if "%" in text:
         raise ValueError("a prefix has no zone")
     return str(ip_network(text))

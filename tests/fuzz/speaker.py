@@ -89,6 +89,6 @@ WISH = wish.Wish(
             (wish.RouteGroup(1, Level.HIGH, 3, wish.Attributes("10.0.1.2", 1049), ("192.0.2.1/32",)),),
             (wish.RouteGroup(1, Level.LOW, 0, wish.Attributes("10.0.1.2", 50), ("192.0.2.1/32",)),),
         ),
-        wish.NeighborWish("r1six", "fd00:1::1", (), ()),
+        wish.NeighborWish("r1six", "fd00:1::1", (), (), wish.BfdWish("fd00:1::2", None, SECOND, 3, 255, None, 0, "")),
     ),
 )

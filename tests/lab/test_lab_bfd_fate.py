@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,7 @@ class Bfdd:
         return subprocess.Popen(["ip", "netns", "exec", self._tag, *argv], stdin=quiet, stdout=quiet, stderr=quiet)
 
     def stop(self) -> None:
+        self.thaw()
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
             try:
@@ -76,6 +78,13 @@ class Bfdd:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def freeze(self) -> None:
+        """It says nothing more, and BGP goes on."""
+        self._processes[-1].send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._processes[-1].send_signal(signal.SIGCONT)
 
     def states(self) -> dict[str, str]:
         """By the node's address."""
@@ -142,12 +151,95 @@ def test_the_agent_hears_at_once_that_a_router_is_gone(rig: Rig, bfdd: Bfdd) -> 
     agent = FakeAgent(rig.run_dir)
     agent.tell(wishes())
     until(lambda: set(ours(agent).values()) == {int(State.UP)}, UP_S, rig.log)
-    daemon = bfdd._processes[-1]
-    try:
-        daemon.send_signal(signal.SIGSTOP)
-        taken = until(lambda: set(ours(agent).values()) == {int(State.DOWN)}, DOWN_S, lambda: str(agent.report))
-    finally:
-        daemon.send_signal(signal.SIGCONT)
+    bfdd.freeze()
+    taken = until(lambda: set(ours(agent).values()) == {int(State.DOWN)}, DOWN_S, lambda: str(agent.report))
+    bfdd.thaw()
     assert 0.05 < taken < DOWN_S
     until(lambda: bfdd.all("up"), UP_S, lambda: str(bfdd.states()))
     agent.die()
+
+
+_FILE = """\
+[cluster]
+name = "edge"
+asn = 65001
+[node.n1]
+id = 1
+public_key = "{public_key}"
+private_key_file = "n1.key"
+[node.n1.neighbor.r1]
+address = "10.0.1.1"
+local_address = "10.0.1.2"
+asn = 65001
+bfd = {{ interval = "50ms", interface = "e0" }}
+[node.n1.neighbor.r2]
+address = "10.0.2.1"
+local_address = "10.0.2.2"
+asn = 65020
+bfd = {{ interval = "50ms", interface = "e0" }}
+[srg.1]
+priority = {{ n1 = 200 }}
+routes = ["198.51.100.1/32"]
+[[srg.1.monitor]]
+name = "r1-alive"
+bfd = "r1"
+weight = 50
+"""
+
+
+class Agent:
+    """The real one, in the node's namespace of the rig, and what `l3ha show` makes of it."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        key = rig.directory / "n1.key"
+        public_key = self._l3ha("keygen", "--out", str(key)).stdout.strip()
+        self._file = rig.directory / "l3ha.toml"
+        self._file.write_text(_FILE.format(public_key=public_key))
+        argv = [*self._command("agent", "-c", str(self._file), "--node", "n1", "--run-dir", str(rig.run_dir))]
+        with (rig.directory / "agent.log").open("ab") as out:
+            self._process = subprocess.Popen(
+                [*argv, "--state-dir", str(rig.directory / "state")], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+
+    def _command(self, *words: str) -> list[str]:
+        return ["ip", "netns", "exec", f"l3ha-spk{os.getpid()}-n", sys.executable, "-m", "l3ha", *words]
+
+    def _l3ha(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._command(*words), check=False, capture_output=True, text=True, timeout=20)
+
+    def show(self, *words: str) -> tuple[int, dict[str, Any]]:
+        done = self._l3ha("show", *words, "--json", "--run-dir", str(self._rig.run_dir))
+        return done.returncode, json.loads(done.stdout) if done.returncode < 2 else {}
+
+    def states(self) -> list[tuple[str, bool]]:
+        return [(s["state"], s["counted"]) for s in self.show("bfd")[1].get("bfd", [])]
+
+    def log(self) -> str:
+        return (self._rig.directory / "agent.log").read_text()[-3000:]
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def test_from_the_file_to_show_bfd(rig: Rig, bfdd: Bfdd) -> None:
+    """One file asks for it, the agent wishes it, the speaker speaks it, the agent counts it and shows it."""
+    agent = Agent(rig)
+    try:
+        until(lambda: agent.states() == [("UP", True)] * 2 and bfdd.all("up"), UP_S, agent.log)
+        code, shown = agent.show("bfd")
+        assert code == 0 and [s["detection"] for s in shown["bfd"]] == [150 * MS] * 2
+        _, shown = agent.show("monitor")
+        (monitor,) = shown["srgs"][0]["monitors"]
+        assert (monitor["kind"], monitor["up"]) == ("bfd", True)
+        bfdd.freeze()
+        until(lambda: agent.states() == [("DOWN", False)] * 2, UP_S, agent.log)
+        code, shown = agent.show("bfd")
+        assert code == 1 and {s["diagnostic"] for s in shown["bfd"]} == {"detection time expired"}
+        assert all(n["up"] for n in agent.show("bgp")[1]["neighbors"]), "BGP has not noticed yet"
+        assert agent.show("monitor")[1]["srgs"][0]["monitors"][0]["up"] is False
+        bfdd.thaw()
+        until(lambda: agent.states() == [("UP", True)] * 2, UP_S, agent.log)
+    finally:
+        agent.end()
