@@ -66,7 +66,7 @@ def show(run_dir: Path, status: Status, *words: str) -> Result:
 
 
 def process(*words: str) -> subprocess.Popen[str]:
-    """As from a terminal: a test run in the background may have been told to ignore SIGINT, and children inherit that."""
+    """As from a terminal: a test run in the background may ignore SIGINT, and children inherit that."""
     pipe, command = subprocess.PIPE, [sys.executable, "-m", "l3ha", *words]
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=_listen)  # noqa: PLW1509
 
