@@ -615,6 +615,14 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
         assert text in str(store.problem)
 
 
+def test_a_group_that_stands_twice_in_the_file_is_no_memory(tmp_path: Path) -> None:
+    rows = [[1, 5, 6], [1, 5, 0]]
+    check = hashlib.blake2s(json.dumps(rows).encode(), digest_size=8).hexdigest()
+    (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, "groups": rows, "check": check}))
+    store = TermStore(tmp_path)
+    assert store.load() == {} and "a group stands there twice" in str(store.problem)
+
+
 def test_a_file_of_an_earlier_version_knows_no_arbiter(tmp_path: Path) -> None:
     check = hashlib.blake2s(b"[[1, 5, 6]]", digest_size=8).hexdigest()
     (tmp_path / FILE_NAME).write_text(json.dumps({"version": 1, "groups": [[1, 5, 6]], "check": check}))

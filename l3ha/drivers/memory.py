@@ -135,6 +135,8 @@ def _parse(data: bytes) -> list[Memory]:
     rows = content.get("groups")
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise ValueError("a group is malformed")
+    if len({row[0] for row in rows}) < len(rows):
+        raise ValueError("a group stands there twice")
     if content.get("check") != _check(rows):
         raise ValueError("the check sum is wrong")
     known = _known(content)
@@ -145,6 +147,8 @@ def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:
     rows = content.get("known", [])
     if not isinstance(rows, list) or not all(_is_known(row) for row in rows):
         raise ValueError("the known arbiters are malformed")
+    if len({row[0] for row in rows}) < len(rows):
+        raise ValueError("the known arbiters of a group stand there twice")
     if "known" in content and content.get("known_check") != _check(rows):
         raise ValueError("the check sum of the known arbiters is wrong")
     return {row[0]: frozenset(row[1:]) for row in rows}
