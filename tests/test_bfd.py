@@ -342,3 +342,16 @@ def test_the_operators_word_is_no_flap() -> None:
     p.carry(A, p.a.sessions[B].admin(up=False, now=p.now))
     p.run(SECOND)
     assert p.a.sessions[B].flaps == 0 and p.b.sessions[A].flaps == 1
+
+
+def test_a_peer_that_wants_packets_again_gets_one_within_its_interval_6_8_7() -> None:
+    p = pair().up()
+    session = p.a.sessions[B]
+    own = ControlPacket(State.UP, 0, False, False, True, False, 3, p.b.sessions[A].discriminator,
+                        session.discriminator, 50 * MS, 0)  # fmt: skip
+    p.a.receive(B, encode(own), 255, p.now)
+    p.a.receive(B, encode(replace(own, required_rx=10 * SECOND)), 255, p.now)
+    deadline = session.next_deadline()
+    assert session.interval == 10 * SECOND and deadline is not None and deadline <= p.now + 150 * MS
+    p.a.receive(B, encode(replace(own, required_rx=50 * MS)), 255, p.now)
+    assert any(isinstance(e, SendBfd) for e in p.a.tick(p.now + 50 * MS))
