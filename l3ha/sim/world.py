@@ -75,7 +75,7 @@ class World:
     def schedule(self, faults: tuple[Fault, ...]) -> None:
         """Let these begin and end, counted from now."""
         for fault in faults:
-            self.clock.after(fault.at, partial(self.begin, fault))
+            self.clock.after(fault.at, partial(self._due, fault))
             if fault.until is not None and fault.kind not in POINTS:
                 self.clock.after(fault.until, partial(self._over, fault))
 
@@ -101,12 +101,16 @@ class World:
         if fault.node and fault.node in self.nodes:
             self.nodes[fault.node].end(fault)
 
+    def _due(self, fault: Fault) -> None:
+        if not self._held:  # what a scene had planned for later does not disturb the ending
+            self.begin(fault)
+
     def _over(self, fault: Fault) -> None:
         if not self._held:
             self.end(fault)
 
     def hold(self) -> None:
-        """From now on no fault ends by itself."""
+        """From now on no fault begins or ends by itself."""
         self._held = True
 
     def heal(self, faults: list[Fault] | None = None) -> None:
