@@ -100,27 +100,31 @@ def judge(world: World, core: tuple[int, str] | None) -> str:
         wait += world.variant.blind_after
     if world.nodes[1].settings.srgs[0].preempt is not None:
         wait += bounds.preempted(t, world.nodes[1].settings.srgs[0].preempt.stable_for)
-    _rest(world, wait)
-    before = len(world.judge.transitions)
-    world.run(bounds.STEADY)
-    after = world.judge.transitions[before:]
-    for n in world.nodes:
-        if sum(1 for _, who, _ in after if who == n) > bounds.STEADY_CHANGES:
-            raise Violation(Law.L3, f"{after[:6]}; {describe(world)}", world.clock.now)
+    if not _rests(world, wait):
+        before = len(world.judge.transitions)
+        world.run(bounds.STEADY)
+        after = world.judge.transitions[before:]
+        for n in world.nodes:
+            if sum(1 for _, who, _ in after if who == n) > bounds.STEADY_CHANGES:
+                raise Violation(Law.L3, f"{after[:6]}; {describe(world)}", world.clock.now)
     return _serves(world, core)
 
 
-def _rest(world: World, limit: Duration) -> None:
-    """Until nothing has changed for as long as any timer may run in silence; at most until ``limit`` is over."""
-    blind = world.variant.blind_after or 0
-    patience = bounds.at_rest(world.variant.timers, max(world.variant.hold, blind)) + cure(world)
+def _rests(world: World, limit: Duration) -> bool:
+    """Until nothing has changed for as long as any timer may run in silence: what begins now would have begun by then.
+    False where that does not come within ``limit``."""
+    outside = max(world.variant.hold, world.variant.blind_after or 0)
+    patience = max(bounds.STEADY, bounds.at_rest(world.variant.timers, outside) + cure(world))
     end = quiet_since = world.clock.now
     end += limit
-    while world.clock.now < min(end, quiet_since + patience):
+    while world.clock.now < quiet_since + patience:
+        if world.clock.now >= end:
+            return False
         known = len(world.judge.transitions)
         world.run(min(STEP, end - world.clock.now))
         if len(world.judge.transitions) > known:
             quiet_since = world.clock.now
+    return True
 
 
 def _serves(world: World, core: tuple[int, str] | None) -> str:
