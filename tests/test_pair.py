@@ -10,8 +10,8 @@ from pathlib import Path
 
 from l3ha.base.names import Intent, SrgId
 from l3ha.base.time import MS, SECOND
-from l3ha.core.events import Answer, RequestFailover, RequestStop
-from tests.world import World
+from l3ha.core.events import Answer, RequestFailover, RequestStop, SendEcho
+from tests.world import FLOATING, TIMERS, Node, World
 
 GOLDEN = Path(__file__).parent / "transcripts"
 
@@ -68,6 +68,35 @@ def test_transcript_silent_death_and_return() -> None:
     assert world.best() == (2, 2)
     quiet(world)
     golden("silent-death", world)
+
+
+class Asking(World):
+    """Counts what each node asks from the floating address."""
+
+    asked: list[tuple[int, int]]
+
+    def _echo(self, n: Node, e: SendEcho) -> None:
+        if e.target.source == FLOATING:
+            self.asked.append((self.now, n.id))
+        super()._echo(n, e)
+
+
+def test_a_takeover_asks_for_its_proof_more_often_and_not_for_ever() -> None:
+    world = Asking()
+    world.asked = []
+    world.both()
+    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
+    world.run(15 * SECOND)
+    world.bgp_delay = 60 * SECOND  # no router follows
+    world.silence(1)
+    world.until(lambda: world.state(2).startswith("ACTIVE"), SECOND)
+    began = world.now
+    world.run(6 * SECOND)
+    end = began + TIMERS.verify
+    during = [t for t, n in world.asked if n == 2 and began < t <= end]
+    after = [t for t, n in world.asked if n == 2 and end + 100 * MS < t <= end + 3 * SECOND]
+    assert 60 * len(world.routers) < len(during) <= 120 * len(world.routers), "every 20 ms, beside the samples"
+    assert len(after) <= 30 * len(world.routers), "every 100 ms"
 
 
 def test_transcript_icl_cut() -> None:

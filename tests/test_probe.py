@@ -131,6 +131,23 @@ def test_echo_accepts_only_the_answer_it_waits_for() -> None:
     assert echo.drops == {"late or forged": 1, "foreign": 1, "short": 1, "duplicate": 1}
 
 
+def test_asked_again_the_newest_request_is_awaited_and_the_sample_goes_on() -> None:
+    echo = Echo(R1.own, NODE, 0x4C01, T0)
+    first = request(echo, T0)
+    assert echo.receive(echo_reply(first.identifier, first.sequence, first.payload), T0 + MS)
+    second = echo.again(T0 + 20 * MS, entropy("again"))
+    assert (echo.result, echo.answered_sent, echo.next) == (EchoResult.ANSWERED, T0, T0 + 100 * MS)
+    assert second.sequence == first.sequence + 1
+    assert not echo.receive(echo_reply(first.identifier, first.sequence, first.payload), T0 + 21 * MS)
+    answer = echo_reply(second.identifier, second.sequence, second.payload)
+    assert echo.receive(answer, T0 + 23 * MS)
+    assert not echo.receive(answer, T0 + 24 * MS)
+    assert (echo.answered_sent, echo.rtt, echo.answered, echo.sent) == (T0 + 20 * MS, 3 * MS, 2, 2)
+    assert echo.drops == {"late or forged": 1, "duplicate": 1}
+    request(echo, T0 + 100 * MS)
+    assert echo.closed is EchoResult.ANSWERED
+
+
 def test_could_not_send_is_not_silence() -> None:
     echo = Echo(R1.own, NODE, 0x4C01, T0)
     request(echo, T0)

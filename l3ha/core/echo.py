@@ -2,7 +2,7 @@
 
 A sample is closed when the next request goes out, whatever came back in the meantime, so that an answer never delays
 and a silence never stretches the cadence. "Could not send" is a result of its own: it says something about us, nothing
-about the other side.
+about the other side. A request may be repeated inside its sample; then the newest one is awaited.
 """
 
 from __future__ import annotations
@@ -41,9 +41,12 @@ class Echo:
         self.answered = 0
         self.drops: dict[str, int] = {}
         self.error: str | None = None
+        self.sent_at = now
+        """When the newest request was sent."""
         self._node = node
         self._nonce: bytes | None = None
-        self._sent_at = now
+        self._awaited = False
+        """The newest request has no answer yet."""
         self._current = EchoResult.PENDING
 
     @property
@@ -59,9 +62,14 @@ class Echo:
             self.closed = EchoResult.SILENT if self._current is EchoResult.PENDING else self._current
         interval = self.target.interval
         self.next = max(self.next + interval, now + interval // 2)
-        self._nonce = entropy(icmp.NONCE_SIZE)
-        self._sent_at = now
         self._current = EchoResult.PENDING
+        return self.again(now, entropy)
+
+    def again(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho:
+        """Ask once more within the sample: an answer to what was sent earlier says nothing of what changed since."""
+        self._nonce = entropy(icmp.NONCE_SIZE)
+        self._awaited = True
+        self.sent_at = now
         self.sent += 1
         payload = icmp.payload(self._node, self._nonce)
         return SendEcho(self.target, self.identifier, self.sent & 0xFFFF, payload)
@@ -75,13 +83,14 @@ class Echo:
             self._drop("foreign")
         elif reply.nonce != self._nonce:
             self._drop("late or forged")
-        elif self._current is EchoResult.ANSWERED:
+        elif not self._awaited:
             self._drop("duplicate")
         else:
+            self._awaited = False
             self._current = EchoResult.ANSWERED
             self.answered += 1
-            self.answered_sent = self._sent_at
-            self.rtt = now - self._sent_at
+            self.answered_sent = self.sent_at
+            self.rtt = now - self.sent_at
             self.error = None
             return True
         return False

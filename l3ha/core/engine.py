@@ -65,6 +65,12 @@ from l3ha.wire.wish import Goodbye, Report
 ECHO_IDENTIFIER = 0x4C00
 """Plus the node id: nodes share the floating source address, so replies to the other's requests may arrive here."""
 
+PROOFS_PER_INTERVAL = 5
+"""How often the arbiters are asked within one probe interval while a takeover waits for its proof."""
+
+SHORTEST_PROOF: Duration = 10 * MS
+"""But not more often than this."""
+
 MISLED_AFTER = 10
 """Verdicts in a row in contact after which "the router does not follow" is an alarm."""
 
@@ -150,6 +156,7 @@ class Engine:
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
+        times += [due for _, due in self._proofs(now)]
         if self._stop is not None:
             times.append(self._stop.deadline)
         return min(t for t in times if t is not None)
@@ -328,6 +335,7 @@ class Engine:
         self._keep_asking()
         for machine in self.srgs.values():
             self._group(machine, now, out)
+        out += [echo.again(now, self._entropy) for echo, due in self._proofs(now) if now >= due]
         self._stopping(now, out)
         self._remember(out)
         self._announce(now, out)
@@ -379,6 +387,20 @@ class Engine:
         probe = self.probes[machine.srg.id]
         if (machine.level, machine.term) != before:
             probe.announced(now, self.settings.timers.settle)
+
+    def _proofs(self, now: Instant) -> list[tuple[Echo, Instant]]:
+        """What is asked again while a takeover waits for its proof, and when: the cadence of the samples is made for
+        telling a silence, and would hold the other node's cover for nothing."""
+        found: list[tuple[Echo, Instant]] = []
+        for machine in self.srgs.values():
+            facts = self.picture.get(machine.srg.id)
+            if facts is None or not machine.unproved(facts, now):
+                continue
+            for echo in {a.floating: self.echoes[a.floating] for a in machine.srg.arbiters}.values():
+                if echo.answered_sent is None or echo.answered_sent < facts.acked_at:
+                    pause = max(SHORTEST_PROOF, echo.target.interval // PROOFS_PER_INTERVAL)
+                    found.append((echo, facts.acked_at if echo.sent_at < facts.acked_at else echo.sent_at + pause))
+        return found
 
     def _stopping(self, now: Instant, out: list[Effect]) -> None:
         stop = self._stop

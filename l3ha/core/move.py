@@ -77,6 +77,11 @@ class PlannedMove(Group):
             return f"to node {self.move.to} ({self.move.reason}): {step}, {(now - self.move.started) // MS} ms"
         return "verifying" if self._verification is not None else None
 
+    def unproved(self, facts: Facts, now: Instant) -> bool:
+        """Whether the neighbors have acknowledged our HIGH and nothing has shown yet that the routers follow it."""
+        taken = self.state is SrgState.ACTIVE and not self.verified and facts.acked_term == self.term
+        return taken and now - self._numbered < self.timers.verify
+
     # --- its rules --------------------------------------------------------------------------------------------
 
     def _handover(self, facts: Facts, now: Instant) -> bool:
