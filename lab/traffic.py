@@ -1,8 +1,8 @@
-"""Traffic, one packet per millisecond each way, and its meter.
+"""Traffic, one packet (or a burst) per millisecond each way, and its meter.
 
-``python -m lab.traffic send ADDRESS`` and ``python -m lab.traffic receive FILE`` run in the hosts. Absolute deadlines:
-a late sender catches up, so numbers and milliseconds stay together. Each packet carries its number and sending time;
-the receiver writes both to a file of 16-byte records, in which ``Flow`` reads.
+``python -m lab.traffic send ADDRESS [BURST]`` and ``python -m lab.traffic receive FILE`` run in the hosts. Absolute
+deadlines: a late sender catches up, so numbers and milliseconds stay together. Each packet carries its number and
+sending time; the receiver writes both to a file of 16-byte records, in which ``Flow`` reads.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def _punctual() -> None:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_RR_PRIORITY))
 
 
-def send(address: str) -> None:
-    """Send for ever."""
+def send(address: str, burst: int) -> None:
+    """Send for ever, so many packets in every millisecond."""
     _punctual()
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     target = (address, PORT)
@@ -44,9 +44,10 @@ def send(address: str) -> None:
         now = time.monotonic_ns()
         if now < due:
             time.sleep((due - now) / 1e9)
-        with contextlib.suppress(OSError):  # no route: as lost as any other
-            out.sendto(_RECORD.pack(seq, time.monotonic_ns()), target)
-        seq += 1
+        for number in range(seq, seq + burst):
+            with contextlib.suppress(OSError):  # no route: as lost as any other
+                out.sendto(_RECORD.pack(number, time.monotonic_ns()), target)
+        seq += burst
         due += INTERVAL_NS
 
 
@@ -152,9 +153,9 @@ class Meter:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["send", address]:
-            send(address)
+        case ["send", address, *burst]:
+            send(address, int("".join(burst) or "1"))
         case ["receive", path]:
             receive(path)
         case _:
-            sys.exit("usage: python -m lab.traffic send ADDRESS | receive FILE")
+            sys.exit("usage: python -m lab.traffic send ADDRESS [BURST] | receive FILE")

@@ -48,6 +48,9 @@ _PATIENCE = 300 * MS
 class Lab:
     """One lab, running or not. As a context manager it is up inside and gone after, whatever happens."""
 
+    packets_per_ms = 1
+    """Traffic, each way."""
+
     def __init__(
         self,
         tag: str,
@@ -188,7 +191,9 @@ class Lab:
         received = str(self.directory / f"{host}.packets")
         return [
             self.service(f"receive-{host}", host, [*module, "receive", received], env=env),
-            self.service(f"send-{host}", host, [*module, "send", HOST_ADDRESS[other]], env=env),
+            self.service(
+                f"send-{host}", host, [*module, "send", HOST_ADDRESS[other], str(self.packets_per_ms)], env=env
+            ),
         ]
 
     # --- questions ---------------------------------------------------------------------------------------------

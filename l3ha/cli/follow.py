@@ -6,6 +6,7 @@ The times are measured here, from the agent's acceptance; a poll takes a few mil
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,10 @@ PATIENCE: Duration = 15 * SECOND
 _BEGIN: Duration = 2 * SECOND
 """An accepted move that has not begun by then never will."""
 
-_POLL_S = 0.02
+_POLL_S = 0.01
+
+_ELAPSED = re.compile(r", \d+ ms$")
+"""What the agent says of the time that a step has taken; every line here begins with the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def situation(status: dict[str, Any]) -> Situation:
         proof = "verified" if verified else "not verified yet"
         there = f"{active['name']} ACTIVE (term {active['term']}, {proof})"
     here = f"{status['node']['name']} {srg['state']}, advertises {srg['level']}"
-    step = f"; {srg['move']}" if srg["move"] else ""
+    step = f"; {_ELAPSED.sub('', srg['move'])}" if srg["move"] else ""
     return Situation(
         text=clean(f"{here}; {there}{step}"),
         moving=bool(srg["move"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from lab.bench import accident, contenders, decision, load, plot, table
+from lab.bench import accident, contenders, decision, load, moves, plot, table
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
@@ -22,6 +22,7 @@ COMPARISON = "comparison"
 MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Measure]]] = {
     "decision": lambda tag, runs, _seconds, say: decision.measure(tag, 4 * runs, say),
     "load": load.measure,
+    "moves": moves.measure,
 }
 PARTS = (COMPARISON, *MEASURES)
 

@@ -177,7 +177,7 @@ def _load(
                 say(f"{load}: first route after {began:.0f} ms, last after {ended:.0f} ms")
     except BROKEN as error:
         say(f"{load}: {error}")
-        yield Measure(subject, str(load), "ms", tuple(last), _reason(str(error)))
+        yield Measure(subject, str(load), "ms", tuple(last), reason(str(error)))
         return
     yield Measure(subject, f"{load}: silent death to the first route moved", "ms", tuple(first))
     yield Measure(subject, f"{load}: silent death to the last route moved", "ms", tuple(last))
@@ -185,7 +185,7 @@ def _load(
         yield Measure(subject, f"{load}: CPU of {part}", "%", (cpu,), f"{memory / 1024:.0f} MB")
 
 
-def _reason(words: str) -> str:
+def reason(words: str) -> str:
     """The line that says most, for a cell of a table."""
     lines = words.splitlines()
     said = next((line for line in lines if ".toml" in line), lines[0])
