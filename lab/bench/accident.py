@@ -21,7 +21,8 @@ table inet l3ha_bench {{
     }}
 }}
 """
-_QUEUE = "qdisc replace dev {interface} root pfifo limit 0"
+_CLOSE = "qdisc replace dev {interface} root pfifo limit 0\n"
+_OPEN = "qdisc delete dev {interface} root\n"
 
 Act: TypeAlias = Callable[[Contender], None]
 """Something done to a contender whose n1 is active."""
@@ -61,10 +62,20 @@ def _signal(number: signal.Signals) -> Act:
     return lambda lab: lab.signal_agent(PREFERRED, number)
 
 
-def _cables() -> list[End]:
-    """Both ends of every cable of n1."""
-    near = [End(PREFERRED, interface) for interface in (*ROUTERS, "icl")]
-    return near + [far_end(*end) for end in near]
+def _cables() -> dict[str, list[str]]:
+    """Both ends of every cable of n1: interfaces by machine, its own first."""
+    own = [End(PREFERRED, interface) for interface in (*ROUTERS, "icl")]
+    found: dict[str, list[str]] = {PREFERRED: [end.interface for end in own]}
+    for far in (far_end(*end) for end in own):
+        found.setdefault(far.machine, []).append(far.interface)
+    return found
+
+
+def _queues(lab: Contender, command: str) -> None:
+    """One ``tc`` for each machine: all cables of the node change within a millisecond."""
+    for machine, interfaces in _cables().items():
+        batch = "".join(command.format(interface=interface) for interface in interfaces)
+        run(["tc", "-n", namespace(lab.tag, machine), "-batch", "-"], stdin=batch)
 
 
 def _die(lab: Contender) -> None:
@@ -73,13 +84,11 @@ def _die(lab: Contender) -> None:
     The lab's own fault leaves ARP alone, as a hung kernel does; here a living process would go on claiming a virtual
     address by gratuitous ARP, which no dead node does.
     """
-    for machine, interface in _cables():
-        run(["tc", "-n", namespace(lab.tag, machine), *_QUEUE.format(interface=interface).split()])
+    _queues(lab, _CLOSE)
 
 
 def _revive(lab: Contender) -> None:
-    for machine, interface in _cables():
-        run(["tc", "-n", namespace(lab.tag, machine), "qdisc", "delete", "dev", interface, "root"])
+    _queues(lab, _OPEN)
 
 
 def _move(to: str) -> Act:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from lab.bench import accident, contenders, decision, load, moves, plot, table
+from lab.bench import accident, budget, contenders, decision, load, moves, plot, table
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
@@ -21,6 +21,7 @@ BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 COMPARISON = "comparison"
 MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Measure]]] = {
     "decision": lambda tag, runs, _seconds, say: decision.measure(tag, 4 * runs, say),
+    "budget": budget.measure,
     "load": load.measure,
     "moves": moves.measure,
 }

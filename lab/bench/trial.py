@@ -65,7 +65,7 @@ def strike(lab: Contender, accident: Accident) -> tuple[Phase, Phase | None]:
     try:
         with Actives(lab, PREFERRED if accident.silences else None) as actives:
             accident.apply(lab)
-            back = _flows_again(flows, accident.steady_s)
+            back = flows_again(flows, accident.steady_s)
         if back or accident.mend is None:
             phase = _phase(_close(flows), actives, back=back)
         mend, mended = accident.mend, True
@@ -97,7 +97,7 @@ def _flows(lab: Contender) -> tuple[Flow, Flow]:
     return meter.a_to_b, meter.b_to_a
 
 
-def _flows_again(flows: tuple[Flow, Flow], steady_s: float) -> bool:
+def flows_again(flows: tuple[Flow, Flow], steady_s: float) -> bool:
     """Wait until packets have arrived at both ends without a pause for ``steady_s``; False: not within patience."""
     begin = time.monotonic()
     since: float | None = None
