@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from lab.bench import accident, budget, contenders, decision, load, moves, plot, table
+from lab.bench import accident, budget, calm, contenders, decision, load, moves, plot, table
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
@@ -24,6 +24,7 @@ MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Meas
     "budget": budget.measure,
     "load": load.measure,
     "moves": moves.measure,
+    "calm": calm.measure,
 }
 PARTS = (COMPARISON, *MEASURES)
 

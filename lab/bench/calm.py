@@ -1,0 +1,98 @@
+"""Nothing happens, although every core is loaded by other work: does the pair stay as it is, and how late is it?
+
+The default pair and the fast one side by side, and twice as many processes as cores that never rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lab.bench.campaign import BROKEN
+from lab.bench.footprint import measure as footprint
+from lab.bench.l3ha import L3ha, L3haFast
+from lab.bench.load import reason
+from lab.bench.record import Measure
+from lab.command import LabError
+from lab.routers import RouterKind
+from lab.topology import NODES
+
+SUBJECT = "Every core busy with other work, and nothing happens"
+_MINUTES = 6
+"""For each run that was asked for."""
+_SPIN = "while True: pass"
+_QUANTILES = ("p50", "p99", "p999", "worst")
+_CPU_S = 20.0
+
+
+def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
+    """Six minutes a run; both pairs at once."""
+    minutes = _MINUTES * runs
+    try:
+        with (
+            L3ha(f"{tag}d", RouterKind.FRR, traffic=False) as default,
+            L3haFast(f"{tag}f", RouterKind.FRR, traffic=False) as fast,
+        ):
+            labs: dict[str, L3ha] = {"100 ms × 5": default, "50 ms × 3": fast}
+            for lab in labs.values():
+                lab.settle(steady_s=2)
+            quiet = {name: footprint(lab, _CPU_S) for name, lab in labs.items()}
+            begin = time.time_ns()
+            for lab in labs.values():
+                for node in NODES:
+                    lab.cli(node, "clear", "statistics")
+            with _busy():
+                time.sleep(60 * minutes)
+            return [
+                *_cpu(quiet),
+                *(one for name, lab in labs.items() for one in _found(name, lab, begin, minutes, say)),
+            ]
+    except BROKEN as error:
+        return [Measure(SUBJECT, "failed", "", (), reason(str(error)))]
+
+
+@contextlib.contextmanager
+def _busy() -> Iterator[None]:
+    spinning = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
+def _cpu(quiet: dict[str, dict[str, tuple[float, int]]]) -> Iterator[Measure]:
+    for name, parts in quiet.items():
+        for part, (cpu, memory) in parts.items():
+            yield Measure(SUBJECT, f"{name}: CPU of {part} before the load", "%", (cpu,), f"{memory / 1024:.0f} MB")
+
+
+def _found(name: str, lab: L3ha, since: int, minutes: int, say: Callable[[str], None]) -> Iterator[Measure]:
+    trouble = [event for node in NODES for event in _events(lab, node, since)]
+    yield Measure(
+        SUBJECT,
+        f"{name}: events of both nodes, whatever they say",
+        "",
+        (float(len(trouble)),),
+        f"in {minutes} minutes" + (f"; first: {trouble[0]['text']}" if trouble else ""),
+    )
+    for node in NODES:
+        status = lab.status(node)
+        if status is None:
+            raise LabError(f"{node} does not answer")
+        late = status["node"]["lateness"]
+        say(f"{name} {node}: {late}, {len(trouble)} events")
+        for quantile in _QUANTILES:
+            what = f"{name}: lateness of {node}'s loop, {quantile}"
+            yield Measure(SUBJECT, what, "ms", (late[quantile] / 1e6,), f"{late['count']:,} deadlines")
+
+
+def _events(lab: L3ha, node: str, since: int) -> list[dict[str, Any]]:
+    return [event for event in json.loads(lab.cli(node, "show", "events", "--json"))["events"] if event["at"] >= since]
