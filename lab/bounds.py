@@ -36,6 +36,9 @@ MOVED_S = seconds(bounds.left(TIMERS))
 LEASE_OVER_S = seconds(TIMERS.lease + TIMERS.detection + TIMERS.bgp)
 """An agent that died without a word: taken over, its lease over, and its old routes lowered at every router."""
 
+FROZEN_S = seconds(10 * TIMERS.detection)
+"""How long what is frozen stays so."""
+
 SPEAKER_S = seconds(bounds.EXABGP_CURE)
 """A real ExaBGP, whatever was done to it, holds the wish again."""
 

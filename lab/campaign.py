@@ -32,9 +32,9 @@ class Run:
     healing: Outages | None
     """What mending cost; None where the fault passes by itself."""
 
-    def complaint(self) -> str | None:
-        """What is worse than allowed; None: nothing."""
-        allowed = self.fault.limit_ms
+    def complaint(self, margin_ms: float = 0) -> str | None:
+        """What is worse than allowed; None: nothing. ``margin_ms`` is for faults that may lose anything at all."""
+        allowed = self.fault.limit_ms and self.fault.limit_ms + margin_ms
         if self.outage.worst_ms > allowed:
             return f"{self.fault.name}: {self.outage} (allowed: {allowed:g} ms)"
         if self.healing is not None and self.healing.lost:

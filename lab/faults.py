@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lab import keeper, topology
-from lab.bounds import LEASE_OVER_S, SETTLED_S, TAKEOVER_MS
+from lab.bounds import FROZEN_S, LEASE_OVER_S, SETTLED_S, TAKEOVER_MS
 from lab.command import LabError, run
 from lab.observe import Picture, other, pair, restarted, serving
 from lab.routers import RouterKind
@@ -137,6 +137,28 @@ def _thaw(lab: Lab, active: str) -> None:
     os.kill(lab.pid(f"agent-{active}"), signal.SIGCONT)
 
 
+def _everything(lab: Lab, node: str, number: signal.Signals) -> None:
+    for pid in (lab.pid(f"agent-{node}"), speaker_pid(lab, node), lab.pid(f"exabgp-{node}")):
+        os.kill(pid, number)
+
+
+def _stop_world(lab: Lab, active: str) -> None:
+    """Agent, speaker and ExaBGP stand still; the kernel goes on forwarding."""
+    _everything(lab, active, signal.SIGSTOP)
+
+
+def _continue_world(lab: Lab, active: str) -> None:
+    _everything(lab, active, signal.SIGCONT)
+
+
+def _all(*acts: Act) -> Act:
+    def apply(lab: Lab, active: str) -> None:
+        for act in acts:
+            act(lab, active)
+
+    return apply
+
+
 def speaker_pid(lab: Lab, node: str) -> int:
     """The process that ExaBGP started."""
     exabgp = lab.pid(f"exabgp-{node}")
@@ -212,13 +234,31 @@ FAULTS: tuple[Fault, ...] = (
         _regain_agent,
         steady_s=LEASE_OVER_S,
     ),
-    Fault("agent-freeze", "agent frozen, thawed", _freeze, _taken_over, 0, _thaw),
+    Fault("agent-freeze", "agent frozen, thawed", _freeze, _taken_over, 0, _thaw, steady_s=FROZEN_S),
+    Fault(
+        "node-freeze",
+        "agent, speaker and ExaBGP frozen, thawed",
+        _stop_world,
+        _taken_over,
+        0,
+        _continue_world,
+        steady_s=FROZEN_S,
+    ),
     Fault("agent-restart", "agent restarted by request", _restart_agent, _stayed, 0, within_s=SETTLED_S),
     Fault(
         "speaker-kill", "speaker killed (-9), restarted", _kill_speaker, _either, 0, within_s=SETTLED_S, steady_s=2.0
     ),
     Fault("exabgp-kill", "ExaBGP killed (-9), restarted", _kill("exabgp"), _either, 0, within_s=SETTLED_S),
     Fault("icl-cut", "dedicated ICL link cut", _cut("icl"), _stayed, 0, _plug("icl"), steady_s=2.0),
+    Fault(
+        "icl-cut-agent-kill",
+        "dedicated ICL link cut and agent killed (-9), restarted",
+        _all(_cut("icl"), _kill("agent")),
+        _either,
+        0,
+        _plug("icl"),
+        within_s=SETTLED_S,
+    ),
     Fault(
         "heartbeats-filtered",
         "all heartbeats filtered, on every path",

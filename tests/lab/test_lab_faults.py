@@ -51,11 +51,8 @@ def test_routers_hold_both_claims(lab: Lab) -> None:
 def test_fault(lab: Lab, fault: Fault) -> None:
     move_to(lab, "n1")
     run = strike(lab, fault)
-    allowed = fault.limit_ms + (MARGIN_MS if fault.limit_ms else 0)
-    assert run.outage.worst_ms <= allowed, f"{fault.name}: {run.outage}"
+    assert run.complaint(MARGIN_MS) is None
     assert run.best == dict.fromkeys(ROUTERS, run.after)
-    if run.healing is not None:
-        assert run.healing.lost == 0, f"mending {fault.name}: {run.healing}"
 
 
 def test_two_moves_in_a_row_lose_nothing(lab: Lab) -> None:
