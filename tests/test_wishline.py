@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -239,7 +240,7 @@ def test_the_room_of_texts(line: Line, path: str, longest: int) -> None:
             REPORT,
             f"{SEEN}.drops",
             ([], [["ttl", 1], ["version", 2]]),
-            ([1], [["ttl"]], [["ttl", 1, 2]], [{"ttl": 1, "x": 2}]),
+            ([1], [["ttl"]], [["ttl", 1, 2]], [{"ttl": 1, "x": 2}], ["ab"], [None]),
         ),
         (REPORT, "neighbors", ([],), ({}, None, "")),
     ],
@@ -262,6 +263,16 @@ def test_a_bad_line_says_what_is_wrong() -> None:
         assert str(decode(data)) == reason
     assert len(str(decode(b'{"type":"' + b"x" * 999 + b'"}'))) < 40, "it is for a log"
     assert len(str(decode(b'{"type":"renew","agent":"' + b"x" * 999 + b'"}'))) < 140
+
+
+def test_what_changes_with_every_packet_is_no_news() -> None:
+    """Reports are compared to see whether the agent must be told."""
+    (session,) = REPORT.bfd
+    for name in ("age", "sent", "received"):
+        assert replace(session, **{name: 99}) == session
+    assert replace(session, drops=()) == session
+    for name in ("state", "interval", "detection", "flaps", "error"):
+        assert replace(session, **{name: 99}) != session
 
 
 def test_addresses_and_prefixes_are_written_in_one_way() -> None:
