@@ -207,7 +207,7 @@ def test_a_lost_speaker_is_told_and_given_up_after_its_grace() -> None:
     assert x.down(lost) == Note(NoteKind.SPEAKER, "speaker lost", alarm=True)
     assert x.deadline(lost) == lost + grace
     assert x.usable(lost + grace - 1) and not x.usable(lost + grace)
-    x.up(lost + 2 * grace)
+    assert x.up(lost + 2 * grace) == Note(NoteKind.SPEAKER, "speaker connected", alarm=False)
     x.receive(Goodbye("ExaBGP is gone"), lost + 2 * grace)
     assert x.down(lost + 2 * grace) == Note(NoteKind.SPEAKER, "speaker lost: ExaBGP is gone", alarm=True)
 
