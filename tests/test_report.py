@@ -13,7 +13,16 @@ from l3ha.base.settings import Bfd, BfdAuth, Settings
 from l3ha.base.time import MS, SECOND, US, Instant
 from l3ha.core import report
 from l3ha.core.engine import Engine
-from l3ha.core.events import Datagram, EchoAnswer, RequestMaintenance, SpeakerLine, SpeakerUp, Tick
+from l3ha.core.events import (
+    Datagram,
+    EchoAnswer,
+    EchoFailed,
+    InterfaceChanged,
+    RequestMaintenance,
+    SpeakerLine,
+    SpeakerUp,
+    Tick,
+)
 from l3ha.core.status import LatenessStatus, Status
 from l3ha.wire import wishline
 from l3ha.wire.wish import BfdReport, NeighborReport, Report
@@ -252,6 +261,31 @@ def test_lateness_at_the_three_marks(counts: tuple[int, ...], p50: int, p99: int
         for _ in range(count):
             node.engine.lateness.record(late * US)
     assert node.status.node.lateness == LatenessStatus(1000, p50 * US, p99 * US, p999 * US, 512 * US)
+
+
+def test_failures_belong_to_the_group_or_to_the_node() -> None:
+    s = settings(1)
+    watch = replace(s.srgs[0].monitors[0], name="fabric", subject="eth9", weight=60)
+    node = Node(replace(s, node_group=replace(s.node_group, monitors=(watch,))))
+    node.say(True, True)
+    node.engine.step(InterfaceChanged("eth1", False, "no carrier"), node.now)
+    found = node.status
+    assert (found.node.failure_events, found.srgs[0].failure_events, found.srgs[0].weight_failed) == ((), ("IF",), 100)
+    node.engine.step(InterfaceChanged("eth9", False, "gone"), node.now)
+    found = node.status
+    assert [(m.srg, m.name, m.up, m.since, m.reason) for m in found.monitors] == [(0, "fabric", False, 0, "gone")]
+    assert [(m.srg, m.name, m.up, m.reason) for m in found.srgs[0].monitors] == [(1, "uplink", False, "no carrier")]
+
+
+def test_why_an_echo_cannot_be_sent() -> None:
+    """Of either source address; the floating one is told first."""
+    node = Node(settings(1))
+    first, second = node.engine.settings.srgs[0].arbiters
+    for target, why in ((first.own, "own"), (first.floating, "floating"), (second.own, "unreachable")):
+        node.engine.step(EchoFailed(target, why), node.now)
+    found = node.status.srgs[0].probe.arbiters
+    assert [a.error for a in found] == ["floating", "unreachable"]
+    assert [(a.own, a.floating) for a in found] == [("CANNOT SEND", "CANNOT SEND"), ("CANNOT SEND", "PENDING")]
 
 
 def test_drops_are_told_by_reason() -> None:
