@@ -413,6 +413,20 @@ def test_what_has_no_words_ends_the_journal_and_not_the_engine(tmp_path: Path) -
     assert shelf.why is not None and "builtins.object" in shelf.why
 
 
+def test_after_its_end_nothing_is_kept() -> None:
+    """An agent whose journal has ended draws for months: what it draws must not pile up."""
+    shelf = Shelf()
+    recorder = Recorder(shelf, generator("journal").randbytes, lambda: WALL)
+    engine = Engine(OWN, (), recorder.entropy, SECOND)
+    recorder.begin(engine, OWN, (), SECOND)
+    recorder.entropy(8)
+    recorder.end()
+    assert len(recorder.entropy(8)) == 8
+    recorder.begin(engine, OWN, (), SECOND)
+    heads = [journal.read(segment[0])[0] for segment in shelf.segments]
+    assert [bool(head.drawn) for head in heads] == [True, False] and [head.number for head in heads] == [0, 1]
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
