@@ -109,9 +109,15 @@ def test_jitter_6_8_7() -> None:
     mine = [t for t, who, packet in p.sent[start:] if who == A and not packet.final]
     gaps = [b - a for a, b in itertools.pairwise(mine)]
     assert min(gaps) >= 37 * MS and max(gaps) <= 50 * MS and len(set(gaps)) > 20
-    single = BfdSession(replace(TO_B, multiplier=1), 1, entropy(3), 0)
-    spread = [single._jittered(100 * MS) for _ in range(200)]
-    assert min(spread) >= 75 * MS and max(spread) <= 90 * MS
+
+
+@pytest.mark.parametrize(("multiplier", "most"), [(1, 900 * MS), (2, SECOND), (3, SECOND)])
+def test_the_bounds_of_jitter_6_8_7(multiplier: int, most: Duration) -> None:
+    for byte, wanted in ((b"\0", 750 * MS), (b"\xff", most)):
+        session = BfdSession(replace(TO_B, multiplier=multiplier), 1, lambda n, byte=byte: byte * n, 0)
+        session.tick(0)
+        deadline = session.next_deadline()
+        assert deadline is not None and wanted - MS < deadline <= wanted
 
 
 def test_a_poll_ends_with_a_final_6_5() -> None:
@@ -199,7 +205,7 @@ def test_demultiplexing_6_3() -> None:
     assert p.a.receive(B, encode(foreign), 255, p.now) == []
     assert p.a.receive("10.9.9.9", encode(replace(foreign, yours=session.discriminator)), 255, p.now) == []
     assert p.a.drops[BfdDrop.UNKNOWN_SESSION] == 2 and session.state is State.UP
-    p.a.receive(B, b"garbage", 255, p.now)
+    assert p.a.receive(B, b"garbage", 255, p.now) == []
     assert p.a.drops[BfdDrop.SHORT] == 1
 
 
@@ -237,13 +243,69 @@ def test_a_replay_is_dropped_6_7_4() -> None:
     assert session.state is State.DOWN
 
 
+def test_after_twice_the_detection_time_any_sequence_is_taken_6_8_1() -> None:
+    """The peer may have been started anew: AuthSeqKnown is set to zero."""
+    key = BfdKey(METICULOUS_SHA1, 1, b"secret")
+
+    def packet(sequence: int) -> bytes:
+        signature = Signature(METICULOUS_SHA1, 1, sequence, b"")
+        down = ControlPacket(State.ADMIN_DOWN, 0, False, False, True, False, 3, 77, 0, SECOND, 0, signature=signature)
+        return encode(down, key.key)
+
+    a = Bfd([replace(TO_B, key=key)], entropy(1), 0)
+    session = a.sessions[B]
+    a.receive(B, packet(1000), 255, 0)
+    assert session.received == 1 and session.detection == 3 * SECOND
+    a.receive(B, packet(5), 255, 6 * SECOND - 1)
+    assert session.received == 1 and session.drops[BfdDrop.SEQUENCE] == 1
+    a.receive(B, packet(5), 255, 6 * SECOND)
+    assert session.received == 2
+
+
+def test_a_peer_that_fell_silent_is_no_longer_named_6_8_1() -> None:
+    """bfd.RemoteDiscr is zero after a detection time without a packet, in whatever state."""
+    a = Bfd([TO_B], entropy(1), 0)
+    session = a.sessions[B]
+    stale = ControlPacket(State.UP, 0, False, False, True, False, 3, 77, session.discriminator, 50 * MS, 50 * MS)
+    a.receive(B, encode(stale), 255, 0)
+    named = [decode(e.data) for now in (0, SECOND) for e in a.tick(now) if isinstance(e, SendBfd)]
+    assert [packet.yours for packet in named if isinstance(packet, ControlPacket)] == [77, 0]
+    assert session.state is State.DOWN
+
+
+def test_a_session_that_is_up_gives_no_diagnostic() -> None:
+    """It is the reason for the *last* change of state (§4.1)."""
+    p = pair().up()
+    p.lossy = lambda to, _data: to == A
+    p.run(SECOND)
+    assert p.a.sessions[B].diagnostic is Diagnostic.DETECTION_TIME_EXPIRED
+    p.lossy = lambda _to, _data: False
+    p.up()
+    assert [why for _, _, state, why in p.log if state is State.UP] == 4 * [Diagnostic.NONE]
+    assert p.sent[-1][2].diagnostic == Diagnostic.NONE
+
+
+def test_packets_are_counted() -> None:
+    p = pair().up()
+    p.run(MS)  # what was under way
+    for session, me in ((p.a.sessions[B], A), (p.b.sessions[A], B)):
+        assert session.sent == sum(who == me for _, who, _ in p.sent)
+    p.carry(A, p.a.sessions[B].admin(up=False, now=p.now))
+    assert p.a.sessions[B].sent == sum(who == A for _, who, _ in p.sent)
+
+
 def test_no_packets_for_a_peer_that_wants_none_6_8_7() -> None:
     p = pair().up()
     quiet = ControlPacket(State.UP, 0, False, False, True, False, 3, p.b.sessions[A].discriminator,
                           p.a.sessions[B].discriminator, 50 * MS, 0)  # fmt: skip
     p.a.receive(B, encode(quiet), 255, p.now)
-    assert p.a.sessions[B].interval is None
+    session = p.a.sessions[B]
+    assert session.interval is None
+    assert session.next_deadline() == p.now + 150 * MS, "awake for its silence, not to send"
     assert not any(isinstance(e, SendBfd) for e in p.a.tick(p.now + 100 * MS))
+    session.admin(up=False, now=p.now)
+    p.a.tick(p.now + 150 * MS)
+    assert p.a.next_deadline() is None
 
 
 def test_no_ttl_is_no_proof_of_one_hop_rfc_5881_5() -> None:
@@ -267,6 +329,38 @@ def test_a_pause_of_ours_takes_nobody_down_by_itself() -> None:
     assert p.a.sessions[B].state is State.UP
     p.run(2 * MS)
     assert p.a.sessions[B].state is State.DOWN, "and a peer that is still silent then is gone"
+
+
+def test_the_first_word_after_a_pause_excuses_everybody() -> None:
+    """The shell asks who is silent after it has read a packet of another: nobody could be heard meanwhile."""
+    third = "10.0.0.3"
+    a = Bfd([TO_B, replace(TO_B, address=third)], entropy(1), 0)
+    heard = ControlPacket(State.DOWN, 0, False, False, True, False, 3, 77, 0, 50 * MS, 50 * MS)
+    for address in (B, third):
+        a.receive(address, encode(heard), 255, 0)
+    late = (a.next_deadline() or 0) + 150 * MS
+    a.receive(B, encode(heard), 255, late)
+    assert not a.silent(late) and a.sessions[third].state is State.INIT
+    assert a.silent(late + 150 * MS)
+
+
+def test_the_first_deadline_of_all_sessions() -> None:
+    peers = [replace(TO_B, address=f"10.0.0.{i}") for i in range(2, 6)]
+    a = Bfd(peers, entropy(1), 0)
+    a.tick(0)
+    assert a.next_deadline() == min(s.next_deadline() or 0 for s in a.sessions.values())
+    first = a.sessions[B]
+    first.admin(up=False, now=0)
+    assert first.next_deadline() is None and a.next_deadline() is not None
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 2**32 - 2, 2**32 - 1])
+def test_discriminators_are_unlike_and_not_zero_6_3(drawn: int) -> None:
+    """32 bits of chance each; what is drawn twice is given once."""
+    a = Bfd([replace(TO_B, address=f"10.0.0.{i}") for i in range(2, 6)], lambda n: drawn.to_bytes(4)[-n:], 0)
+    numbers = [s.discriminator for s in a.sessions.values()]
+    assert len(set(numbers)) == 4 and all(0 < number < 2**32 for number in numbers)
+    assert numbers[0] == max(drawn, 1)
 
 
 def test_lateness_below_the_detection_time_is_no_excuse() -> None:

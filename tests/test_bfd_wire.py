@@ -59,8 +59,33 @@ def test_discriminators_of_section_6_8_6() -> None:
         assert expected or decode(nobody) is BfdDrop.STATE
 
 
+def test_the_numbers_of_section_4_1() -> None:
+    assert [(state.name, state.value) for state in State] == [("ADMIN_DOWN", 0), ("DOWN", 1), ("INIT", 2), ("UP", 3)]
+    assert [(why.value, why.name) for why in Diagnostic] == [
+        (0, "NONE"),  # "No Diagnostic", and from here on the words of the RFC
+        (1, "DETECTION_TIME_EXPIRED"),
+        (2, "ECHO_FAILED"),
+        (3, "NEIGHBOR_SIGNALED_DOWN"),
+        (4, "FORWARDING_PLANE_RESET"),
+        (5, "PATH_DOWN"),
+        (6, "CONCATENATED_PATH_DOWN"),
+        (7, "ADMINISTRATIVELY_DOWN"),
+        (8, "REVERSE_CONCATENATED_PATH_DOWN"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [(0x20, "poll"), (0x10, "final"), (0x08, "independent"), (0x04, "authenticated"), (0x02, "demand")],
+)
+def test_each_flag_has_its_bit(flag: int, field: str) -> None:
+    packet = decode(BYTES[:1] + bytes((0xC0 | flag, 3, 26)) + BYTES[4:] + bytes(2))
+    assert packet == replace(UP, **({"independent": False} | {field: True}))
+
+
 def test_an_authenticated_packet_has_room_for_it() -> None:
     """§6.8.6: 26 if the A bit is set."""
+    assert decode(BYTES[:1] + b"\xcc\x03\x19" + BYTES[4:] + b"\x01") is BfdDrop.LENGTH
     assert decode(BYTES[:1] + b"\xcc" + BYTES[2:]) is BfdDrop.LENGTH
     foreign = decode(BYTES[:1] + b"\xcc\x03\x1a" + BYTES[4:] + b"\x01\x02")
     assert isinstance(foreign, ControlPacket) and foreign.authenticated and foreign.signature is None
@@ -86,12 +111,32 @@ def test_what_has_no_room_is_an_error_of_ours() -> None:
         replace(UP, multiplier=0),
         replace(UP, multiplier=256),
         replace(UP, mine=0),
+        replace(UP, mine=1 << 32),
+        replace(UP, yours=-1),
         replace(UP, yours=1 << 32),
+        replace(UP, diagnostic=-1),
+        replace(UP, diagnostic=32),
     ):
         with pytest.raises(ValueError, match="no BFD packet"):
             encode(wrong)
     with pytest.raises(ValueError, match="at most 20"):
         encode(replace(UP, signature=Signature(KEYED_SHA1, 1, 1, b"")), bytes(21))
+
+
+def test_the_greatest_of_everything_has_room() -> None:
+    most = replace(UP, diagnostic=31, multiplier=255, mine=2**32 - 1, yours=2**32 - 1)
+    assert decode(encode(most)) == most
+    signed = encode(replace(most, signature=Signature(METICULOUS_SHA1, 255, 2**32 - 1, b"")), bytes(range(20)))
+    packet = decode(signed)
+    assert isinstance(packet, ControlPacket) and packet.signature is not None
+    assert genuine(signed, packet.signature, bytes(range(20)))
+
+
+def test_intervals_are_rounded_up_and_end_with_32_bits() -> None:
+    """§4.1: microseconds. A peer must not be promised packets more often than they come."""
+    for ours, theirs in ((1, US), (US, US), (US + 1, 2 * US), (-1, 0), (2**32 * US, (2**32 - 1) * US)):
+        packet = decode(encode(replace(UP, desired_tx=ours)))
+        assert isinstance(packet, ControlPacket) and packet.desired_tx == theirs
 
 
 @given(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner
@@ -312,8 +313,9 @@ def test_the_step_that_ended_the_agent_is_in_its_journal(tmp_path: Path) -> None
 
 # --- damage -----------------------------------------------------------------------------------------------------------
 
-WHOLE = b"".join(Played().shelf.segments[0][:40])
-BOUNDARIES = {len(b"".join(Played().shelf.segments[0][:n])) for n in range(1, 41)}
+RECORDS = Played().shelf.segments[0][:40]
+HEAD, WHOLE = RECORDS[0], b"".join(RECORDS)
+BOUNDARIES = {len(b"".join(RECORDS[:n])) for n in range(1, 41)}
 
 
 @given(st.integers(len(journal.MAGIC), len(WHOLE) - 1), st.booleans())
@@ -337,6 +339,68 @@ def test_a_flipped_bit_is_always_seen(at: int, bit: int) -> None:
     damaged = WHOLE[:at] + bytes([WHOLE[at] ^ 1 << bit]) + WHOLE[at + 1 :]
     with pytest.raises(journal.JournalError):
         list(journal.read(damaged)[1])
+
+
+def layout(body: bytes) -> bytes:
+    """A record as the head of ``journal.py`` draws it."""
+    size = len(body).to_bytes(4, "little")
+    return size + crc32(size).to_bytes(4, "little") + crc32(body).to_bytes(4, "little") + body
+
+
+def test_the_layout_of_records() -> None:
+    tick = bytes((1,)) + (5).to_bytes(8, "little") + (2).to_bytes(4, "little") + (1).to_bytes(2, "little") + bytes((0,))
+    assert journal.record(journal.DONE, Tick(), 5, b"dr", [b"abcd"]) == layout(tick + b"drabcd")
+    said = bytes((2,)) + (5).to_bytes(8, "little") + bytes(4) + (7).to_bytes(2, "little") + bytes((3,))
+    assert journal.record(journal.RAISED, SpeakerLine(b"line"), 5, b"", [b"a fault"]) == layout(said + b"a faultline")
+
+
+@pytest.mark.parametrize("zeros", [1, 11, 12, 13, 5000])
+def test_zeros_at_the_end_are_a_torn_record(zeros: int) -> None:
+    """The file had its new size when the power went, and not its new content."""
+    data = WHOLE[: max(BOUNDARIES)]
+    whole = list(journal.read(data)[1])
+    assert list(journal.read(data + bytes(zeros))[1]) == [*whole, journal.Torn(zeros)]
+    if zeros >= 12:
+        with pytest.raises(journal.JournalError, match=f"damaged at byte {len(data)}$"):
+            list(journal.read(data + bytes(zeros) + b"x")[1])
+
+
+def test_where_it_is_damaged_is_said() -> None:
+    """A damaged length is no torn end, though the record may seem to go on behind the end of the file."""
+    at = sorted(BOUNDARIES)[3]
+    for place, what in ((at + 1, "the length of a record"), (at + 12, "the content of a record")):
+        data = bytearray(WHOLE)
+        data[place] ^= 0x40
+        with pytest.raises(journal.JournalError, match=f"damaged at byte {at}: {what}"):
+            list(journal.read(bytes(data))[1])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Tick(),
+        *(Datagram("icl", "100.64.0.9", ttl, b"data") for ttl in (None, 0, 1, 255)),
+        Datagram("päth", "fd00::1", 64, b""),
+        EchoAnswer(TARGET, b"?"),
+        SpeakerLine(b""),
+        RequestMaintenance(2, True),
+    ],
+)
+def test_each_form_of_an_event_comes_back(event: Event) -> None:
+    record = journal.record(journal.DONE, event, 7, b"drawn", [b"one.", b"two."])
+    (step,) = journal.read(HEAD + record)[1]
+    assert step == journal.Step(event, 7, b"drawn", (b"one.", b"two."), None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"7", b"{}", b"[]", json.dumps(image.write(TARGET)).encode(), json.dumps(image.write(Intent.LEAVING)).encode()],
+)
+def test_what_is_no_event_is_refused(said: bytes) -> None:
+    tag = bytes((4,))
+    step = bytes((1,)) + bytes(8) + bytes(4) + bytes(2) + tag + said
+    with pytest.raises(journal.JournalError, match="a record makes no sense"):
+        list(journal.read(HEAD + layout(step))[1])
 
 
 def test_a_damaged_segment_is_said_and_the_others_are_replayed(tmp_path: Path) -> None:
@@ -411,6 +475,20 @@ def test_what_has_no_words_ends_the_journal_and_not_the_engine(tmp_path: Path) -
     engine.srgs[SrgId(1)].reason = object()  # type: ignore[assignment]
     assert recorder.step(engine.step, Tick(), SECOND)
     assert shelf.why is not None and "builtins.object" in shelf.why
+
+
+def test_after_its_end_nothing_is_kept() -> None:
+    """An agent whose journal has ended draws for months: what it draws must not pile up."""
+    shelf = Shelf()
+    recorder = Recorder(shelf, generator("journal").randbytes, lambda: WALL)
+    engine = Engine(OWN, (), recorder.entropy, SECOND)
+    recorder.begin(engine, OWN, (), SECOND)
+    recorder.entropy(8)
+    recorder.end()
+    assert len(recorder.entropy(8)) == 8
+    recorder.begin(engine, OWN, (), SECOND)
+    heads = [journal.read(segment[0])[0] for segment in shelf.segments]
+    assert [bool(head.drawn) for head in heads] == [True, False] and [head.number for head in heads] == [0, 1]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -43,3 +43,17 @@ def test_what_is_tested_is_killed_and_what_is_not_survives() -> None:
     assert set(challenge([(m, [right]) for m in found], measured, 2).values()) == {"killed"}
     assert set(challenge([(m, [blind]) for m in found], measured, 2).values()) == {"survived"}
     assert set(challenge([(m, []) for m in found], measured, 2).values()) == {"untested"}
+
+
+def test_who_is_shown_a_mutant() -> None:
+    """Tests of its line, else of its module; of declarations, which run at import, everybody."""
+    module = "l3ha/core/stop.py"
+    found = mutants(ROOT, module)
+    inside = next(m for m in found if m.where == "Stop.step")
+    outside = next(m for m in found if not m.where)
+    lines = {str(inside.line): ["step"], str(inside.last): ["step"], "1000": ["other", "step"], str(outside.line): []}
+    measured = Coverage({"step": 0.2, "other": 0.1, "far": 0.3}, {module: lines})
+    assert measured.tests(inside) == ["step"]
+    assert measured.tests(outside) == ["other", "step"]
+    declared = Coverage(measured.durations, {module: {str(inside.line): []}})
+    assert declared.tests(inside) == ["other", "step", "far"]

@@ -41,6 +41,24 @@ def test_the_newer_claim_wins_everywhere(a: tuple[int, int], b: tuple[int, int])
         assert (mine > theirs) == (a > b) and (mine == theirs) == (a == b)
 
 
+def test_the_ballot_in_figures() -> None:
+    """Two nodes of two versions compare theirs at the same router: sixteen ranks to a term, ten million terms."""
+    assert make(LP, Level.HIGH, 7, 3).local_preference == 1000 + 7 * 16 + 3
+    assert make(MED, Level.HIGH, 7, 3).med == 4294967000 - 7 * 16 - 3
+    last = make(LP, Level.HIGH, 10_000_000).local_preference
+    assert last == 1000 + 160_000_000 + 1
+    assert make(LP, Level.HIGH, 10_000_001).local_preference == last, "beyond it there is no room in every profile"
+
+
+def test_as_an_engineer_writes_it() -> None:
+    hop = NEIGHBOR.next_hop
+    assert preference.describe(make(LP, Level.LOW)) == f"next-hop {hop}, local-preference 50"
+    assert preference.describe(make(PREPEND, Level.MEDIUM)) == f"next-hop {hop}, as-path 65001 65001 65001 65001"
+    assert preference.describe(make(COMMUNITY, Level.MEDIUM)) == f"next-hop {hop}, med 4294967294, community 65000:100"
+    two = Attributes(hop, med=0, communities=("65000:1", "65000:2"))
+    assert preference.describe(two) == f"next-hop {hop}, med 0, community 65000:1 65000:2"
+
+
 @given(terms, ranks)
 def test_levels_are_strictly_ordered_and_fit_in_32_bits(term: int, rank: int) -> None:
     for p in (LP, MED, COMMUNITY, PREPEND):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Bfd, BfdAuth
+from l3ha.base.names import LeaseEnd, Level, SrgId, Term
+from l3ha.base.settings import Bfd, BfdAuth, SpeakerSettings
 from l3ha.base.time import MS, SECOND, Instant
+from l3ha.core.events import Note, NoteKind
 from l3ha.core.routes import Levels, SpeakerLink
 from l3ha.wire.bfd import Diagnostic, State
-from l3ha.wire.wish import BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
+from l3ha.wire.wish import Advertised, BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
 from tests.world import TIMERS, settings
 
 T0: Instant = 1_000 * SECOND
@@ -120,7 +121,9 @@ def test_a_vanished_speaker_is_waited_for() -> None:
 
 def test_a_silent_speaker_is_lost_and_found_again_on_the_same_connection() -> None:
     x = link()
-    x.expire(T0 + TIMERS.lease + MS)
+    x.expire(T0 + TIMERS.lease)
+    assert x.connected
+    x.expire(T0 + TIMERS.lease + 1)
     assert not x.connected
     x.receive(report(1), T0 + 3 * SECOND)
     assert x.connected
@@ -143,6 +146,95 @@ def test_leaving_withdraws_and_leaves_nothing_for_the_lease_to_lower() -> None:
     assert isinstance(told, Wish)
     assert all(n.routes == () and n.fallback == () for n in told.neighbors)
     assert x.tell(LOW, T0 + 2 * MS, withdraw=True) is None
+
+
+def test_before_the_first_wish_nothing_is_held() -> None:
+    """A speaker that outlived our forerunner reports what that one wished."""
+    x = SpeakerLink(settings(1), ME, T0)
+    x.up(T0)
+    x.receive(report(9, agent=ME + 1), T0)
+    assert x.all_up() and not x.synced() and x.reach() == frozenset()
+
+
+def test_what_is_advertised_counts_under_a_live_lease_only() -> None:
+    """Rule *resume*: without the lease the routes are lowered already, or about to be."""
+    x = SpeakerLink(settings(1), ME, T0)
+    x.up(T0)
+    advertised = (Advertised(1, Level.HIGH, 5),)
+    line = replace(report(9, agent=ME + 1), advertised=advertised)
+    assert x.receive(line, T0)[1] == advertised and x.lease_live
+    assert x.receive(replace(line, lease_live=False), T0)[1] == () and not x.lease_live
+
+
+def test_a_neighbor_behind_is_looked_at_when_t_bgp_is_over() -> None:
+    x = link()
+    assert x.deadline(T0) == T0 + TIMERS.lease // 4, "nobody is behind: the next renewal"
+    x.tell(HIGH, T0 + MS)
+    due = T0 + MS + TIMERS.bgp + 1
+    assert x.deadline(T0 + MS) == min(due, T0 + MS + TIMERS.lease // 4)
+    x.tell(LOW, T0 + 400 * MS)  # behind since the first of the two
+    assert x.deadline(T0 + 400 * MS) == due
+    x.expire(due - 1)
+    assert x.reach()
+    x.expire(due)
+    assert not x.reach()
+
+
+def test_after_a_pause_a_neighbor_behind_has_t_bgp_again() -> None:
+    x = link()
+    x.tell(HIGH, T0 + MS)
+    woken = T0 + 60 * SECOND
+    x.pause(woken)
+    x.expire(woken)
+    assert x.reach() == {"r1", "r2"} and x.deadline(woken) == woken + TIMERS.bgp + 1
+    x.receive(report(2), woken)
+    x.pause(woken + MS)
+    x.expire(woken + TIMERS.bgp + 2 * MS)
+    assert x.reach() == {"r1", "r2"}, "a pause makes nobody behind"
+
+
+def test_a_lost_speaker_is_told_and_given_up_after_its_grace() -> None:
+    """T_boot after our start, when it may not have been started yet; later the grace that is configured."""
+    grace = TIMERS.boot // 4
+    s = replace(settings(1), speaker=SpeakerSettings(LeaseEnd.LOWER, grace))
+    x = SpeakerLink(s, ME, T0)
+    assert x.deadline(T0) == T0 + TIMERS.boot
+    assert x.usable(T0 + TIMERS.boot - 1) and not x.usable(T0 + TIMERS.boot)
+    x.up(T0 + MS)
+    x.tell(LOW, T0 + MS)
+    x.receive(report(1), T0 + MS)
+    lost = T0 + 7 * SECOND
+    assert x.down(lost) == Note(NoteKind.SPEAKER, "speaker lost", alarm=True)
+    assert x.deadline(lost) == lost + grace
+    assert x.usable(lost + grace - 1) and not x.usable(lost + grace)
+    assert x.up(lost + 2 * grace) == Note(NoteKind.SPEAKER, "speaker connected", alarm=False)
+    x.receive(Goodbye("ExaBGP is gone"), lost + 2 * grace)
+    assert x.down(lost + 2 * grace) == Note(NoteKind.SPEAKER, "speaker lost: ExaBGP is gone", alarm=True)
+
+
+def test_a_longer_lease_once_for_a_wish_that_was_told() -> None:
+    x = SpeakerLink(settings(1), ME, T0)
+    assert x.renew(9 * SECOND) is None
+    x.up(T0)
+    assert x.renew(9 * SECOND) is None
+    x.tell(LOW, T0)
+    assert x.renew(9 * SECOND) == Renew(ME, 1, 9 * SECOND)
+    x.down(T0)
+    assert x.renew(9 * SECOND) is None
+
+
+def test_routes_of_the_node_have_no_rank() -> None:
+    """SRG 0 is active everywhere: the same attributes at every node, where those of SRG 1 carry the rank."""
+    preferences = {}
+    for node in (1, 2):
+        s = settings(node)
+        group = replace(s.node_group, routes=("198.51.100.0/24",))
+        x = SpeakerLink(replace(s, node_group=group), ME, T0)
+        x.up(T0)
+        told = x.tell({SrgId(0): (Level.HIGH, Term(0)), SRG: (Level.HIGH, Term(0))}, T0)
+        assert isinstance(told, Wish)
+        preferences[node] = {g.srg: g.attributes.local_preference for g in told.neighbors[0].routes}
+    assert preferences == {1: {0: 1000, 1: 1002}, 2: {0: 1000, 1: 1001}}
 
 
 # --- BFD ------------------------------------------------------------------------------------------------------------

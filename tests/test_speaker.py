@@ -19,6 +19,7 @@ from l3ha.core.speaker import (
     AgentUp,
     ExabgpGone,
     ExabgpLine,
+    Log,
     Save,
     Speaker,
     SpeakerEvent,
@@ -57,6 +58,7 @@ class World:
         self.now: Instant = 1000 * SECOND
         self.exabgp = VirtualExabgp(ADDRESSES, lists_all=lists_all)
         self.told: list[Report | Goodbye] = []
+        self.logs: list[str] = []
         self.saved: bytes | None = None
         self._change = change
         self._counter = 0
@@ -81,6 +83,8 @@ class World:
                     self.told.append(line)
                 case Save(data):
                     self.saved = data
+                case Log(text):
+                    self.logs.append(text)
                 case _:
                     pass
 
@@ -395,6 +399,88 @@ def test_an_idle_exabgp_is_asked_now_and_then_and_a_missed_event_is_repaired() -
     world.exabgp.output.clear()
     world.settle(Renew(7, 1, LEASE), AUDIT + SECOND)
     assert world.report().neighbors[0].confirmed == 1
+
+
+def test_an_idle_exabgp_is_not_asked_more_often_than_that() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    before = len(world.exabgp.commands)
+    world.settle(Renew(7, 1, LEASE), 60 * SECOND)
+    asked = world.exabgp.commands[before:]
+    assert set(asked) == {"show neighbor summary"} and 60 * SECOND // (2 * AUDIT) < len(asked) <= 60 * SECOND // AUDIT
+
+
+def test_the_operator_is_told_what_exabgp_says() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    first, second = ADDRESSES
+    assert world.logs == [f"neighbor {first} is up", f"neighbor {second} is up"]
+    world.logs.clear()
+    world.exabgp.go_down(first)
+    world.exabgp.reload()
+    world.listen()
+    assert world.logs == [f"neighbor {first} is down: peer reset"] + 2 * [
+        "ExaBGP got SIGUSR1; everything is sent again"
+    ]
+    world.logs.clear()
+    again = b'{ "type": "state", "neighbor": { "address": { "peer": "%s" }, "state": "down", "reason": "refused" } }'
+    world.feed(ExabgpLine(again % first.encode()))
+    assert world.logs == [], "down for long: every attempt to connect would be a line"
+    world.work()
+    world.exabgp.refuse = [True]
+    world.ask(wish(2))
+    world.work()
+    assert world.logs == [f"neighbor {second}: ExaBGP refused to withdraw 192.0.2.0/24 (see its log)"]
+    world.logs.clear()
+    world.exabgp.forget = [True]
+    world.ask(wish(3, group(LOW, "198.51.100.0/24")))
+    world.work()
+    world.settle(Renew(7, 3, LEASE), exchange.PATIENCE + SECOND)
+    assert world.logs == [
+        "ExaBGP does not answer",
+        f"neighbor {second}: ExaBGP did not say whether it would announce 198.51.100.0/24 (see its log)",
+    ]
+
+
+def test_what_a_lost_session_held_is_not_confirmed() -> None:
+    """Neither while it is down, nor when it is back and nothing was acknowledged since."""
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.exabgp.go_down(ADDRESSES[0])
+    world.listen()
+    assert [n.confirmed for n in world.report().neighbors] == [-1, 1]
+    world.exabgp.come_up(ADDRESSES[0])
+    world.listen()
+    assert [(n.up, n.confirmed) for n in world.report().neighbors] == [(True, -1), (True, 1)]
+    world.work()
+    assert [n.confirmed for n in world.report().neighbors] == [1, 1]
+
+
+# --- the agent's end ------------------------------------------------------------------------------------------------
+
+
+def test_only_a_connected_agent_is_told() -> None:
+    world = World()
+    world.exabgp.come_up(ADDRESSES[0])
+    world.listen()
+    assert world.told == []
+    world.feed(AgentUp())
+    assert world.told == [world.report()]
+    world.feed(AgentDown())
+    world.exabgp.go_down(ADDRESSES[0])
+    world.listen()
+    assert len(world.told) == 1
+
+
+def test_every_line_of_the_agent_that_makes_sense_is_answered() -> None:
+    world = ready()
+    w = wish(1, group(HIGH, "192.0.2.0/24"))
+    world.ask(w)
+    world.work()
+    for line in (w, Renew(7, 1, LEASE)):
+        told = len(world.told)
+        world.ask(line)
+        assert world.told[told:] == [world.report()], "though nothing has changed"
+    told = len(world.told)
+    world.feed(AgentLine(b"{}"))
+    assert len(world.told) == told and "a line from the agent makes no sense" in world.logs[-1]
 
 
 # --- the lease ------------------------------------------------------------------------------------------------------

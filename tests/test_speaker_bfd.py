@@ -23,7 +23,7 @@ from l3ha.core.speaker import (
     ToAgent,
 )
 from l3ha.wire import wishline
-from l3ha.wire.bfd import Diagnostic, State, decode
+from l3ha.wire.bfd import ControlPacket, Diagnostic, State, decode, encode
 from l3ha.wire.wish import BfdReport, BfdWish, Goodbye, NeighborWish, Renew, Report, Wish
 
 US, ROUTER = "10.0.1.2", "10.0.1.1"
@@ -202,3 +202,28 @@ def test_trouble_is_told_and_forgotten() -> None:
     w.feed(BfdTrouble("10.9.9.9", "of a session that is gone"))
     w.feed(BfdTrouble(ROUTER, None))
     assert w.reports[-1].bfd[0].error is None
+    assert w.logs[-3:] == [
+        f"BFD session to {ROUTER}: cannot send: Network is unreachable",
+        "BFD session to 10.9.9.9: of a session that is gone",
+        f"BFD session to {ROUTER}: can send and hear again",
+    ]
+
+
+def test_trouble_lasts_as_long_as_its_session() -> None:
+    w = World()
+    w.ask(wish(1))
+    w.feed(BfdTrouble(ROUTER, "cannot send"))
+    w.ask(wish(2, replace(ASKED, interval=60 * MS)))
+    assert w.session.error == "cannot send"
+    w.ask(wish(3, None))
+    w.ask(wish(4))
+    assert w.session.error is None, "another session with the same router, whose sockets are new"
+
+
+def test_what_is_not_known_or_not_done_is_reported_as_zero() -> None:
+    w = World()
+    w.ask(wish(1))
+    assert (w.session.detection, w.session.remote_multiplier) == (0, 0), "nothing was heard yet"
+    quiet = ControlPacket(State.DOWN, 0, False, False, True, False, 3, 77, 0, 50 * MS, 0)
+    w.speaker.bfd.machine.receive(ROUTER, encode(quiet), 255, w.now)
+    assert (w.session.interval, w.session.detection) == (0, 150 * MS), "it wants no packets"

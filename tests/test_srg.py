@@ -56,6 +56,7 @@ PEER = PeerFacts(
     winning=False,
     priority=100,
     same_routes=True,
+    informed=True,
 )
 
 FACTS = Facts(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,6 +128,158 @@ def test_words_never_pass_as_communities_or_addresses() -> None:
     text = encode(wish).decode()
     for good, bad in (("65000:1", "graceful-shutdown"), ("192.0.2.1", "self"), ("192.0.2.0/24", "192.0.2.1/24")):
         assert isinstance(decode(text.replace(f'"{good}"', f'"{bad}"').encode()), BadLine)
+
+
+WISH = Wish(
+    1, 2, 3, LeaseEnd.LOWER, (4, 5),
+    (
+        NeighborWish(
+            "r1", "192.0.2.9",
+            (RouteGroup(1, Level.HIGH, 6, Attributes("192.0.2.1", 7, 8, (9,), ("65000:1",)), ("192.0.2.0/24",)),),
+            (),
+            BfdWish("192.0.2.8", "eth0", 1, 3, 255, 5, 1, "00ff"),
+        ),
+    ),
+)  # fmt: skip
+REPORT = Report(
+    1, "5.0.15", 2, 3, True, (Advertised(1, Level.HIGH, 4),),
+    (NeighborReport("r1", "192.0.2.9", True, 5, "refused"),),
+    (BfdReport("192.0.2.9", 3, 3, 0, 0, 1, 1, 1, 1, 3, 3, 3, 0, "cannot send", 1, 2, 3, (("ttl", 1),)),),
+)  # fmt: skip
+RENEW = Renew(1, 2, 3)
+
+
+def with_value(line: Line, path: str, value: object) -> Line | BadLine:
+    """The line with another value at one place."""
+    raw = json.loads(encode(line))
+    *way, last = (int(key) if key.isdigit() else key for key in path.split("."))
+    where = raw
+    for key in way:
+        where = where[key]
+    where[last] = value
+    return decode(json.dumps(raw).encode())
+
+
+ROUTE, TOLD, BFD, SEEN = "neighbors.0.routes.0", "neighbors.0", "neighbors.0.bfd", "bfd.0"
+SESSION_NUMBERS = (
+    *("diagnostic", "remote_diagnostic", "interval", "required_rx", "remote_tx", "remote_rx", "multiplier"),
+    *("remote_multiplier", "detection", "flaps", "age", "sent", "received", "drops.0.1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "least", "bits"),
+    [
+        *((WISH, path, 0, 64) for path in ("agent",)),
+        *((WISH, path, 0, 62) for path in ("number", "lease", f"{ROUTE}.term")),
+        *((WISH, path, 0, 32) for path in ("generation.0", "generation.1")),
+        *((WISH, f"{ROUTE}.attributes.{name}", 0, 32) for name in ("local_preference", "med", "as_path.0")),
+        (WISH, f"{ROUTE}.srg", 0, 16),
+        (WISH, f"{BFD}.interval", 1, 62),
+        *((WISH, f"{BFD}.{name}", 1, 8) for name in ("multiplier", "min_ttl")),
+        (WISH, f"{BFD}.key_id", 0, 8),
+        *((RENEW, path, 0, bits) for path, bits in (("agent", 64), ("number", 62), ("lease", 62))),
+        *((REPORT, path, 0, 64) for path in ("speaker", "agent")),
+        *((REPORT, path, -1, 62) for path in ("number", f"{TOLD}.confirmed")),
+        *((REPORT, path, 0, bits) for path, bits in (("advertised.0.srg", 16), ("advertised.0.term", 62))),
+        *((REPORT, f"{SEEN}.{name}", 0, 62) for name in SESSION_NUMBERS),
+        *((REPORT, f"{SEEN}.{name}", 0, 2) for name in ("state", "remote_state")),
+    ],
+)
+def test_the_room_of_numbers(line: Line, path: str, least: int, bits: int) -> None:
+    for value in (least, 2**bits - 1):
+        assert isinstance(with_value(line, path, value), type(line)), value
+    for wrong in (least - 1, 2**bits, 1.0, True, "1", [1]):
+        assert isinstance(with_value(line, path, wrong), BadLine), wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "longest"),
+    [
+        (WISH, "neighbors.0.name", 64),
+        (WISH, f"{BFD}.interface", 15),
+        (REPORT, "exabgp", 64),
+        (REPORT, f"{TOLD}.name", 64),
+        (REPORT, f"{TOLD}.error", 500),
+        (REPORT, f"{SEEN}.error", 500),
+        (REPORT, f"{SEEN}.drops.0.0", 64),
+        (Goodbye("x"), "reason", 500),
+    ],
+)
+def test_the_room_of_texts(line: Line, path: str, longest: int) -> None:
+    for text in ("", "x" * longest):
+        assert isinstance(with_value(line, path, text), type(line)), len(text)
+    for wrong in ("x" * (longest + 1), 1, ["x"]):
+        assert isinstance(with_value(line, path, wrong), BadLine)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "good", "bad"),
+    [
+        (WISH, f"{ROUTE}.level", (0, 1, 2), (3, -1, None, "HIGH")),
+        (WISH, "end", ("lower", "withdraw", "keep"), ("LOWER", "", None)),
+        (WISH, "generation", ([1, 2],), ([1], [1, 2, 3], 1)),
+        (WISH, f"{ROUTE}.attributes.as_path", (None, []), (1, [None], "1")),
+        (WISH, f"{ROUTE}.attributes.med", (None,), ()),
+        (WISH, f"{ROUTE}.prefixes.0", ("2001:db8::/32",), ("2001:db8::%1/32", "192.0.2.0/33", 1)),
+        (WISH, f"{ROUTE}.attributes.next_hop", ("fe80::1",), ("fe80::1%1", "192.0.2", None)),
+        (
+            WISH,
+            f"{ROUTE}.attributes.communities.0",
+            ("0:0", "65535:65535"),
+            ("65536:0", "0:65536", "1:2:3", "1", "a:b"),
+        ),
+        (WISH, f"{BFD}.auth", (None, 4, 5), (0, 1, 3, 6, "5")),
+        (WISH, f"{BFD}.key", ("", "00" * 20), ("00" * 21, "0", "zz")),
+        (WISH, f"{BFD}.interface", (None,), ("eth\n0", "ethé0")),
+        (REPORT, "lease_live", (True, False), (0, 1, None, "true")),
+        (REPORT, f"{TOLD}.up", (True, False), (0, 1, None, "true")),
+        (REPORT, f"{TOLD}.error", (None,), ()),
+        (REPORT, f"{SEEN}.error", (None,), ()),
+        (
+            REPORT,
+            f"{SEEN}.drops",
+            ([], [["ttl", 1], ["version", 2]]),
+            ([1], [["ttl"]], [["ttl", 1, 2]], [{"ttl": 1, "x": 2}], ["ab"], [None]),
+        ),
+        (REPORT, "neighbors", ([],), ({}, None, "")),
+    ],
+)
+def test_what_goes_and_what_does_not(line: Line, path: str, good: tuple[object, ...], bad: tuple[object, ...]) -> None:
+    for value in good:
+        assert isinstance(with_value(line, path, value), type(line)), value
+    for wrong in bad:
+        assert isinstance(with_value(line, path, wrong), BadLine), wrong
+
+
+def test_a_bad_line_says_what_is_wrong() -> None:
+    for data, reason in (
+        (b"[]", "not an object"),
+        (b'{"type":"wisch"}', "unknown type 'wisch'"),
+        (b"{}", "unknown type 'None'"),
+        (b'{"type":"renew"}', "KeyError: 'agent'"),
+        (b'{"type":"renew","agent":-1}', "ValueError: '-1' is not a number from 0 to 2^64"),
+    ):
+        assert str(decode(data)) == reason
+    assert len(str(decode(b'{"type":"' + b"x" * 999 + b'"}'))) < 40, "it is for a log"
+    assert len(str(decode(b'{"type":"renew","agent":"' + b"x" * 999 + b'"}'))) < 140
+
+
+def test_what_changes_with_every_packet_is_no_news() -> None:
+    """Reports are compared to see whether the agent must be told."""
+    (session,) = REPORT.bfd
+    for name in ("age", "sent", "received"):
+        assert replace(session, **{name: 99}) == session
+    assert replace(session, drops=()) == session
+    for name in ("state", "interval", "detection", "flaps", "error"):
+        assert replace(session, **{name: 99}) != session
+
+
+def test_addresses_and_prefixes_are_written_in_one_way() -> None:
+    long = with_value(WISH, f"{ROUTE}.prefixes.0", "2001:DB8:0::/32")
+    assert isinstance(long, Wish) and long.neighbors[0].routes[0].prefixes == ("2001:db8::/32",)
+    zero = with_value(WISH, f"{ROUTE}.attributes.communities.0", "00001:00002")
+    assert isinstance(zero, Wish) and zero.neighbors[0].routes[0].attributes.communities == ("1:2",)
 
 
 def test_lines_of_a_version_without_bfd() -> None:

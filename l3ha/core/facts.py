@@ -63,7 +63,7 @@ class PeerFacts:
     winning: bool
     priority: int
     same_routes: bool
-    informed: bool = True
+    informed: bool
     """Some arbiter can tell it whom the routers prefer: its verdict is not UNKNOWN."""
 
 

@@ -6,7 +6,7 @@ RESTARTING:  a few heartbeats with the grace -> a longer lease -> exit
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, auto
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Timers
@@ -21,10 +21,10 @@ FAREWELL_GAP: Duration = 20 * MS
 class StopWord(Enum):
     """What the engine does next on its way out."""
 
-    WAIT = 0
-    SAY = 1
+    WAIT = auto()
+    SAY = auto()
     """Say the last word in a heartbeat, now."""
-    DONE = 2
+    DONE = auto()
 
 
 class Stop:

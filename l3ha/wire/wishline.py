@@ -196,9 +196,7 @@ _SESSION_NUMBERS = (
 )
 
 
-def _drop(raw: object) -> tuple[str, int]:
-    if not isinstance(raw, list):
-        raise TypeError("a list is wanted")
+def _drop(raw: Any) -> tuple[str, int]:
     reason, count = raw
     return _text(reason, _NAME_LENGTH), _int(count, 62)
 

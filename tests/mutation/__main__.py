@@ -65,8 +65,11 @@ class Coverage:
     lines: dict[str, dict[str, list[str]]]
 
     def tests(self, m: Mutant) -> list[str]:
-        """The tests that touch a mutant's lines, or all of the module where it acts at import; quickest first."""
-        lines = self.lines.get(m.module, {})
+        """The tests that touch a mutant's lines, or all of the module where it acts at import; quickest first.
+
+        A module of which no test runs a line is all declarations: whichever test uses them is not known, so all.
+        """
+        lines = {line: tests for line, tests in self.lines.get(m.module, {}).items() if tests}
         inside = m.where and any(lines.get(str(n)) for n in range(m.line, m.last + 1))
         span = range(m.line, m.last + 1) if inside else map(int, lines)
         found = {t for n in span for t in lines.get(str(n), ())} or (set() if m.where and lines else {*self.durations})
