@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +110,18 @@ def test_no_interface_and_no_way_are_faults_that_end() -> None:
     ports.close()
 
 
+@pytest.fixture
+def punctual() -> Iterator[None]:
+    """The loop makes its process a real-time one, with a fuse; the tests that follow shall not inherit that."""
+    fuse = resource.getrlimit(resource.RLIMIT_RTTIME)
+    policy, param, thresholds = os.sched_getscheduler(0), os.sched_getparam(0), gc.get_threshold()
+    yield
+    os.sched_setscheduler(0, policy, param)
+    resource.setrlimit(resource.RLIMIT_RTTIME, fuse)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
 class Looped:
     """The loop of the speaker with a clock of ours."""
 
@@ -117,6 +132,7 @@ class Looped:
         self.loop = BfdLoop(self.machine, lambda: self.now, self.news.append, lambda _text: None)
 
 
+@pytest.mark.usefixtures("punctual")
 def test_a_taken_port_is_tried_again() -> None:
     """A new helper is started before ExaBGP has buried the old one."""
     it = Looped()
@@ -136,6 +152,7 @@ def test_a_taken_port_is_tried_again() -> None:
     it.loop.use(())
 
 
+@pytest.mark.usefixtures("punctual")
 def test_what_lies_in_the_socket_is_heard_before_silence_is_judged(router: socket.socket) -> None:
     it = Looped()
     it.loop.use((PEER,))
