@@ -544,8 +544,8 @@ def test_a_new_process_of_the_peer_counts_from_one_again_on_every_path() -> None
     x.words[2] = words(2, incarnation=8)
     x.mute = True
     x.run(100 * MS)
-    for n, path in enumerate(("icl", "r1", "r2")):
-        inject(x, path, replace(words(2), incarnation=8, path=path, sequence=n + 1))
+    for path, number in (("r1", 2), ("r2", 3), ("icl", 1)):
+        inject(x, path, replace(words(2), incarnation=8, path=path, sequence=number))
     assert Drop.STALE not in x.drops(1) and [p.newest for p in x.ends[1].paths.values()] == [1, 2, 3]
 
 
