@@ -52,6 +52,7 @@ class Link:
         self.flying: list[tuple[Instant, int, Datagram]] = []
         self.log: list[tuple[int, Datagram]] = []
         self.notes: list[Note] = []
+        self.mute = False
 
     def end(self, node: int, seed: str = "") -> IclPeer:
         s = settings(node)
@@ -74,7 +75,7 @@ class Link:
         while self.now < end:
             for n, e in self.ends.items():
                 self.send(n, e.tick(self.now))
-                if (self.now - T0) % T_H == 0:
+                if not self.mute and (self.now - T0) % T_H == 0:
                     self.send(n, e.beats(self.words[n], self.now))
             due = [f for f in self.flying if f[0] <= self.now]
             self.flying = [f for f in self.flying if f[0] > self.now]
@@ -262,3 +263,311 @@ def test_datagrams_of_another_cluster_are_never_opened() -> None:
         x.deliver(1, Datagram(send.path, address(2, send.path), 255 if send.path == "icl" else 254, send.data))
     assert x.ends[1].beat == before
     assert x.drops(1)[Drop.BAD_HANDSHAKE] >= 1
+
+
+# --- what nobody else sees ------------------------------------------------------------------------------------------
+
+
+def keyed() -> Link:
+    """A session on both sides, and not a word yet."""
+    x = Link()
+    x.mute = True
+    x.run(20 * MS)
+    assert x.ends[1].session.established and x.ends[2].session.established
+    return x
+
+
+def test_nothing_is_known_at_first() -> None:
+    end = Link().ends[1]
+    assert not end.contact and not end.heard(T0) and not end.heard_ever and not end.news
+    assert end.expire(T0) == [] and end.differs() == () and end.witnesses == frozenset()
+    assert not any(p.up or p.received or p.sent or p.rtt for p in end.paths.values())
+    assert end.age(T0) > 1_000_000 * SECOND
+
+
+def test_the_very_first_word_counts() -> None:
+    x = keyed()
+    end = x.ends[1]
+    before = end.paths["icl"].received
+    inject(x, "icl", replace(words(2), path="icl", sequence=1))
+    assert end.beat is not None and end.heard_ever and end.heard(x.now) and end.paths["icl"].received == before + 1
+    assert [n.text for n in x.notes] == ["first words of n2: l3ha 1, node ONLINE"]
+    assert not end.contact and end.age(x.now) > 1_000_000 * SECOND, "it echoes nothing of ours"
+
+
+def test_a_session_just_confirmed_is_news_and_wants_our_words_now() -> None:
+    x = Link()
+    answers, _, _ = x.ends[2].receive(arriving(x, 1, x.ends[1].tick(T0))[0], T0)
+    sends, notes, eager = x.ends[1].receive(arriving(x, 2, answers)[0], T0)
+    assert eager and x.ends[1].news and notes == [] and len(sends) == 3
+    again = x.ends[2].receive(arriving(x, 1, sends)[0], T0)
+    assert again == ([], [], True) and x.ends[2].news
+
+
+def arriving(x: Link, sender: int, sends: Iterable[Send]) -> list[Datagram]:
+    return [Datagram(s.path, address(sender, s.path), 255 if s.path == "icl" else 254, s.data) for s in sends]
+
+
+def test_news_is_what_a_decision_may_depend_on() -> None:
+    x = link()
+    end, told = x.ends[1], []
+    for _ in range(2):
+        inject(x, "icl", replace(words(2), path="icl", sequence=1000 + len(told)))
+        told.append(end.news)
+    inject(x, "icl", replace(words(2), path="icl", sequence=2000, reach=()))
+    assert (told[-1], end.news) == (False, True), "what only repeats is none"
+    x.cut = {(1, p) for p in ALL}
+    x.run(3 * T_DET)
+    assert not end.contact and end.heard(x.now)
+    x.cut = set()
+    while not end.contact:
+        assert not end.news
+        x.run(MS)
+    assert end.news, "a path that proved itself is news though the words are the same"
+
+
+def test_a_peer_is_asked_anew_after_half_of_t_det_of_silence() -> None:
+    x = link()
+    end = x.ends[1]
+    heard = x.now - MS
+    inject(x, "icl", replace(words(2), path="icl", sequence=5000))
+    heard = x.now
+    assert end.next_deadline(heard) == heard + T_DET // 2
+    assert end.tick(heard + T_DET // 2) == []
+    assert end.next_deadline(heard + T_DET // 2) not in (None, heard + T_DET // 2), "or the timer would fire for ever"
+    assert len(end.tick(heard + T_DET // 2 + 1)) == 3, "on every path"
+
+
+def test_the_round_trip_leaves_out_how_long_the_peer_waited() -> None:
+    x = link()
+    x.delay = {1: 2 * MS, 2: 5 * MS}
+    x.run(3 * T_H)
+    assert [p.rtt for p in x.ends[1].paths.values()] == [7 * MS] * 3
+    x.cut = {(2, "icl")}
+    x.run(T_DET + 2 * T_H)
+    assert x.ends[1].paths["icl"].rtt is None
+
+
+def test_a_restarting_peer_gets_five_seconds_at_most() -> None:
+    x = link()
+    x.words[2] = words(2, intent=Intent.RESTARTING, grace=60 * SECOND)
+    x.run(2 * T_H)
+    last = max(p.heard or 0 for p in x.ends[1].paths.values())
+    until = {p.until for p in x.ends[1].paths.values()}
+    assert max(until) == last + T_DET + 5 * SECOND
+    assert x.ends[1].heard(last + T_DET + 5 * SECOND - 1) and not x.ends[1].heard(last + T_DET + 5 * SECOND)
+    x.words[2] = words(2, grace=60 * SECOND)
+    x.run(2 * T_H)
+    last = max(p.heard or 0 for p in x.ends[1].paths.values())
+    assert max(p.until for p in x.ends[1].paths.values()) == last + T_DET, "a grace of a peer that runs says nothing"
+
+
+def test_another_configuration_without_a_section_that_tells() -> None:
+    x = link()
+    x.words[2] = words(2, digest=b"x" * 8, sections=())
+    x.run(2 * T_H)
+    assert x.ends[1].differs() == ("a section with too long a name to be told",)
+    x.words[2] = words(2, digest=bytes(8), sections=(("cluster", b"abcd"),))
+    x.run(2 * T_H)
+    assert x.ends[1].differs() == (), "the digest alone says whether"
+
+
+def test_unreadable_words_are_told_once_each() -> None:
+    x = link()
+    x.notes.clear()
+    for version in (0x7E, 0x7F, 0x7E):
+        data = x.ends[2].session.seal(bytes((version, 0, 0)), x.now)
+        assert data is not None
+        x.deliver(1, Datagram("icl", address(2, "icl"), 255, data))
+    assert len(x.notes) == 2 and all(n.alarm and "cannot read the heartbeat of n2" in n.text for n in x.notes)
+    assert x.drops(1)[Drop.BAD_HEARTBEAT] == 3
+
+
+def test_what_is_told_of_paths_and_contact() -> None:
+    x = link()
+    up = [f"path {p} to {n} is up" for n in ("n1", "n2") for p in ALL]
+    assert sorted(n.text for n in x.notes if "path" in n.text) == sorted(up)
+    assert sorted(n.text for n in x.notes if "contact" in n.text) == ["in contact with n1", "in contact with n2"]
+    assert x.ends[1].contact_since is not None and x.ends[1].contact_since > T0
+    x.notes.clear()
+    x.cut = {(2, p) for p in ALL}
+    before = x.now
+    while x.ends[1].contact:
+        x.run(MS)
+    mine = [(n.text, n.alarm) for n in x.notes if "n2" in n.text]
+    assert sorted(mine) == [("contact with n2 lost", True)] + [(f"path {p} to n2 is down", True) for p in sorted(ALL)]
+    assert x.ends[1].contact_since is None and (x.ends[1].lost_at or 0) > before
+    assert all(p.since == x.ends[1].lost_at for p in x.ends[1].paths.values())
+
+
+def test_counters_go_back_to_zero() -> None:
+    x = link()
+    x.ends[1].drop(Drop.WRONG_SOURCE)
+    assert all(p.sent and p.received for p in x.ends[1].paths.values())
+    x.ends[1].clear()
+    assert not any(p.sent or p.received for p in x.ends[1].paths.values()) and x.drops(1) == {}
+
+
+def test_the_next_look_is_when_a_path_or_the_silence_is_judged() -> None:
+    x = link()
+    end = x.ends[1]
+    at = x.now + T_DET // 2
+    ends = [p.until for p in end.paths.values()]
+    assert end.next_deadline(at) == min(ends)
+    end.expire(max(ends))
+    assert not end.contact and end.next_deadline(max(ends) - 1) == max(ends), "heard: that ends too"
+
+
+def test_an_echo_of_a_sequence_that_is_long_forgotten_proves_nothing() -> None:
+    x = link()
+    old = next(iter(x.ends[1].paths["icl"].times))
+    for _ in range(300):
+        x.ends[1].beats(x.words[1], x.now)
+    assert all(len(p.times) == 256 for p in x.ends[1].paths.values())
+    until = x.ends[1].paths["icl"].until
+    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=old))
+    assert x.ends[1].paths["icl"].until == until and x.ends[1].paths["icl"].heard == x.now
+
+
+def test_an_echo_is_fresh_for_less_than_t_det() -> None:
+    x = link()
+    path = x.ends[1].paths["icl"]
+    x.ends[1].beats(x.words[1], x.now)
+    sent = max(path.times)
+    x.now += T_DET
+    until = path.until
+    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=sent))
+    assert path.until == until, "exactly T_det old: no more"
+    assert x.ends[1].age(x.now) == T_DET
+    x.now -= 1
+    inject(x, "icl", replace(words(2), path="icl", sequence=9001, echo=sent))
+    assert path.until == x.now + T_DET
+
+
+def test_words_are_numbered_and_counted_one_by_one() -> None:
+    x = keyed()
+    x.ends[1].beats(x.words[1], x.now)
+    paths = x.ends[1].paths.values()
+    assert [list(p.times) for p in paths] == [[1], [2], [3]] and [p.sent for p in paths] == [1, 1, 1]
+    assert Link().ends[1].beats(x.words[1], T0) == [], "nobody can read them without a session"
+
+
+def test_our_words_are_wanted_at_once_by_a_peer_that_has_just_come_into_contact() -> None:
+    x = link()
+    x.cut = {(1, p) for p in ALL}
+    x.run(3 * T_DET)
+    end, seen = x.ends[1], []
+    x.ends[1].beats(x.words[1], x.now)
+    for n, (name, path) in enumerate(end.paths.items()):
+        beat = replace(words(2), path=name, sequence=9000 + n, echo=max(path.times))
+        data = x.ends[2].session.seal(encode(beat), x.now)
+        assert data is not None
+        seen.append(end.receive(Datagram(name, address(2, name), 255, data), x.now)[2])
+    assert seen == [True, False, False]
+    assert end.receive(Datagram("icl", address(2, "icl"), 254, b"x"), x.now) == ([], [], False)
+    assert end.receive(Datagram("icl", address(2, "icl"), 255, b"x"), x.now) == ([], [], False)
+
+
+def test_after_a_sleep_nothing_sent_before_it_proves_a_path() -> None:
+    x = link()
+    end = x.ends[1]
+    end.beats(x.words[1], x.now)
+    before = max(end.paths["icl"].times)
+    now = x.now + T_DET // 2 + MS
+    end.pause(now)
+    assert len(end.tick(now)) == 3, "the peer may have gone on without us: a new session at once"
+    assert end.heard(now + T_DET - 1) and not end.heard(now + T_DET)
+    x.now = now
+    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=before))
+    assert not end.contact and end.heard(now)
+
+
+def test_silence_is_counted_from_the_end_of_a_sleep() -> None:
+    x = link()
+    now = x.now + 60 * SECOND
+    x.ends[1].pause(now)
+    assert x.ends[1].next_deadline(now) == now
+    x.ends[1].tick(now)
+    deadline = x.ends[1].next_deadline(now + T_DET - 1)
+    assert deadline is not None and now < deadline <= now + T_DET
+
+
+def test_new_timers_are_used() -> None:
+    end = link().ends[1]
+    s = end.settings
+    end.reconfigure(replace(s, timers=replace(s.timers, multiplier=9)))
+    assert end.detection == 9 * T_H
+
+
+def test_a_new_end_wants_to_send_at_once_and_none_is_due_for_ever() -> None:
+    x = Link()
+    assert x.ends[1].next_deadline(T0) == T0
+    x = link()
+    end = x.ends[1]
+    last = max(p.until for p in end.paths.values())
+    end.expire(last)
+    assert not end.heard(last) and end.next_deadline(last) != last
+
+
+def test_the_first_word_after_silence_is_news_though_it_says_the_same() -> None:
+    x = link()
+    x.cut = {(2, p) for p in ALL}
+    x.run(2 * T_DET)
+    assert not x.ends[1].heard(x.now)
+    told = []
+    for n in range(2):
+        inject(x, "icl", replace(words(2), path="icl", sequence=9000 + n))
+        told.append(x.ends[1].news)
+    assert told == [True, False]
+
+
+def test_no_round_trip_is_negative() -> None:
+    x = link()
+    x.ends[1].beats(x.words[1], x.now)
+    sent = max(x.ends[1].paths["icl"].times)
+    x.now += MS
+    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=sent, echo_age=SECOND))
+    assert x.ends[1].paths["icl"].rtt == 0
+
+
+def test_of_two_words_with_one_number_the_first_stands() -> None:
+    x = link()
+    inject(x, "icl", replace(words(2), path="icl", sequence=9000))
+    inject(x, "r1", replace(words(2), path="r1", sequence=9000, reach=()))
+    beat = x.ends[1].beat
+    assert beat is not None and beat.reach == ("r1",)
+
+
+def test_a_new_process_of_the_peer_counts_from_one_again_on_every_path() -> None:
+    x = link()
+    x.ends[2] = x.end(2, "again")
+    x.words[2] = words(2, incarnation=8)
+    x.mute = True
+    x.run(100 * MS)
+    for path, number in (("r1", 2), ("r2", 3), ("icl", 1)):
+        inject(x, path, replace(words(2), incarnation=8, path=path, sequence=number))
+    assert Drop.STALE not in x.drops(1) and [p.newest for p in x.ends[1].paths.values()] == [1, 2, 3]
+
+
+def test_a_witness_that_fell_t_det_before_the_end_is_one_and_no_later() -> None:
+    for late, expected in ((0, {"r1", "r2"}), (1, set())):
+        x = link()
+        end = x.ends[1]
+        fell = max(end.paths["r1"].until, end.paths["r2"].until)
+        x.now = fell - 1
+        end.beats(x.words[1], x.now)
+        inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=max(end.paths["icl"].times)))
+        end.expire(fell)
+        assert x.up(1) == {"icl"}
+        end.expire(fell + T_DET + late)
+        assert not end.contact and end.witnesses == expected
+
+
+def test_a_peer_that_makes_up_versions_does_not_fill_the_log() -> None:
+    x = link()
+    x.notes.clear()
+    for version in range(100, 120):
+        data = x.ends[2].session.seal(bytes((version, 0, 0)), x.now)
+        assert data is not None
+        x.deliver(1, Datagram("icl", address(2, "icl"), 255, data))
+    assert len(x.notes) == 9 and x.drops(1)[Drop.BAD_HEARTBEAT] == 20

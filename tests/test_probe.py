@@ -95,6 +95,37 @@ def test_counts_restart_and_stand_still_after_an_announcement() -> None:
     assert bench.probe.times(Verdict.WIN) == 2
 
 
+def test_nothing_is_counted_at_first_nor_at_an_announcement() -> None:
+    bench = Bench()
+    assert (bench.probe.verdict, bench.probe.times(Verdict.UNKNOWN), bench.probe.times(Verdict.WIN)) == (
+        Verdict.UNKNOWN, 0, 0
+    )  # fmt: skip
+    bench.tick(R1.own, R1.floating, times=4)
+    bench.probe.announced(bench.now, 500 * MS)
+    assert bench.probe.times(Verdict.WIN) == 0
+
+
+def test_counting_ends_its_pause_when_the_routers_have_settled() -> None:
+    bench = Bench()
+    bench.tick(R1.own, R1.floating, times=4)
+    bench.probe.announced(bench.now, 200 * MS)
+    counts = []
+    for _ in range(4):
+        bench.tick(R1.own, R1.floating)
+        counts.append(bench.probe.times(Verdict.WIN))
+    assert counts == [0, 0, 1, 2]
+
+
+def test_a_verdict_is_counted_once_per_interval_on_a_grid() -> None:
+    probe = Probe(SRG, T0)
+    echoes = Bench().echoes
+    seen = []
+    for after in (99, 100, 199, 203, 299, 300, 950, 999, 1000):
+        probe.sample(T0 + after * MS, echoes, active=False)
+        seen.append((after, probe.count))
+    assert seen == [(99, 0), (100, 1), (199, 1), (203, 2), (299, 2), (300, 3), (950, 4), (999, 4), (1000, 5)]
+
+
 # --- one echo stream ------------------------------------------------------------------------------------------
 
 

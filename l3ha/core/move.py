@@ -127,13 +127,13 @@ class PlannedMove(Group):
     def _accept(self, giver: PeerFacts, number: Term, now: Instant) -> None:
         """Take what was not asked for: the rest of a failed node, or a planned move."""
         planned = giver.state is SrgState.ACTIVE
-        asked = self._better_since is not None and self.srg.preempt is not None
         hand_back = (
             self._last_given is not None
             and now - self._last_given < self.timers.verify + self.timers.grant + self.timers.drain
         )
-        if planned and asked:
-            self._preempted = (*self._preempted[-15:], now)
+        rule = self.srg.preempt
+        if planned and rule is not None and self._better_since is not None:
+            self._preempted = (*self._preempted, now)[-rule.max :]
         why = "planned move from" if planned else "left to us by"
         self._activate(number, Rule.GRANTED, f"{why} {giver.name}", now)
         if planned:
