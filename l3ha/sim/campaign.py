@@ -88,6 +88,8 @@ def _settle(world: World, law: Law, when: str, quiet: Duration = bounds.QUIET) -
     rule = world.nodes[1].settings.srgs[0].preempt
     if rule is not None:
         world.until(limit + bounds.preempted(t, rule.stable_for))
+        if ending.held_back(world):  # so many preemptions were enough for one window
+            world.run(rule.window + bounds.preempted(t, rule.stable_for))
         if not ending.settled(world):
             raise Violation(law, f"{when}: {ending.describe(world)}", world.clock.now)
     before = len(world.judge.transitions)

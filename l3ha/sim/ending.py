@@ -52,6 +52,15 @@ def settled(world: World) -> bool:
     return followed and met and all(e.speaker.synced() and e.speaker.all_up() for e in engines)
 
 
+def held_back(world: World) -> bool:
+    """Whether a BACKUP would have the group by its priority."""
+    pair = {n: machine(world, n) for n in world.nodes}
+    active = [m.priority for m in pair.values() if m is not None and m.state is SrgState.ACTIVE]
+    return any(
+        m is not None and m.state is SrgState.BACKUP and m.priority > max(active, default=0) for m in pair.values()
+    )
+
+
 def describe(world: World) -> str:
     """Both nodes and both routers in one line."""
     words = []
