@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import hashlib
 import itertools
 import json
@@ -14,8 +15,9 @@ import socket
 import stat
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +51,7 @@ from l3ha.drivers.control_socket import MAX_CLIENTS, ControlSocket, Reply
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import FILE_NAME, StateError, TermStore
+from l3ha.drivers.memory_writer import PATIENCE_S, TROUBLE_S, MemoryWriter
 from l3ha.drivers.netlink import PROTO, Link, LinkTable, Netlink
 from l3ha.drivers.speaker_socket import MAX_BUFFER, SOCKET_NAME, SpeakerSocket
 from l3ha.drivers.udp import UdpPorts
@@ -598,6 +601,82 @@ def test_any_file_is_either_read_or_put_aside(tmp_path: Path, content: bytes) ->
     assert (tmp_path / f"{FILE_NAME}.bad-0").read_bytes() == content
     store.save([remember(1, 1, 1)])
     assert TermStore(tmp_path).load() == {1: remember(1, 1, 1)}
+
+
+class Disk(TermStore):
+    """A real store on a disk that hangs or refuses as long as it is told to."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(state_dir)
+        self.free = threading.Event()
+        self.free.set()
+        self.full = False
+        self.tries = 0
+
+    def save(self, groups: Iterable[Memory]) -> None:
+        self.tries += 1
+        self.free.wait(30)
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().save(groups)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    built = Disk(tmp_path / "state")
+    yield built
+    built.free.set()
+
+
+def within(seconds: float, observe: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not observe() and time.monotonic() < end:
+        time.sleep(0.01)
+    return observe()
+
+
+def test_a_good_disk_has_the_terms_before_anybody_hears_of_them(disk: Disk, tmp_path: Path) -> None:
+    writer = MemoryWriter(disk)
+    saved = [writer.save([remember(1, n, n)]) for n in range(1, 20)]
+    assert any(saved), "a busy machine may be late, and not every time"
+    assert within(5, lambda: TermStore(tmp_path / "state").load() == {1: remember(1, 19, 19)})
+    writer.close()
+
+
+def test_a_disk_that_hangs_costs_the_loop_a_moment_and_gets_the_newest_later(disk: Disk, tmp_path: Path) -> None:
+    writer = MemoryWriter(disk)
+    disk.free.clear()
+    begin = time.monotonic()
+    saved = [writer.save([remember(1, n, n), remember(2, 0, n)]) for n in (1, 2, 3)]
+    took = time.monotonic() - begin
+    assert saved == [False] * 3
+    assert 3 * PATIENCE_S <= took < 1, "three moments"
+    assert within(TROUBLE_S + 5, lambda: "has not taken" in str(writer.problem()))
+    disk.free.set()
+    assert within(5, lambda: writer.problem() is None)
+    writer.close()
+    assert TermStore(tmp_path / "state").load() == {1: remember(1, 3, 3), 2: remember(2, 0, 3)}
+    assert disk.tries == 2, "the one that hung, and one with the newest"
+
+
+def test_a_full_disk_is_tried_again_until_it_takes_the_terms(disk: Disk, tmp_path: Path) -> None:
+    writer = MemoryWriter(disk)
+    disk.full = True
+    assert not writer.save([remember(1, 7, 7)])
+    assert within(5, lambda: "No space left" in str(writer.problem()))
+    disk.full = False
+    assert within(TROUBLE_S + 5, lambda: writer.problem() is None), "nobody has to ask again"
+    assert TermStore(tmp_path / "state").load() == {1: remember(1, 7, 7)}
+    writer.close()
+
+
+def test_the_end_does_not_wait_for_a_disk_that_refuses(disk: Disk) -> None:
+    writer = MemoryWriter(disk)
+    disk.full = True
+    writer.save([remember(1, 7, 7)])
+    begin = time.monotonic()
+    writer.close()
+    assert time.monotonic() - begin < 1
 
 
 def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:

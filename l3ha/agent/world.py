@@ -28,12 +28,13 @@ from l3ha.core.events import (
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import TermStore
+from l3ha.drivers.memory_writer import MemoryWriter
 from l3ha.drivers.netlink import Netlink
 from l3ha.drivers.speaker_socket import SpeakerSocket
 from l3ha.drivers.udp import UdpPorts
 
 RETRY: Duration = 200 * MS
-"""How often a socket that could not be opened (its address is not there yet) is tried again."""
+"""How often a socket that could not be opened (its address is not there yet) is tried again, and the disk looked at."""
 
 UNUSED: Duration = 60 * SECOND
 """How often echo sockets that nobody used are closed."""
@@ -45,7 +46,9 @@ class World:
     def __init__(self, settings: Settings, run_dir: Path, store: TermStore, inbox: Inbox, history: History) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self._store = store
+        self._terms = MemoryWriter(store)
+        self._disk: str | None = None
+        """What was last told to be wrong with it."""
         self._history = history
         self._udp = UdpPorts(inbox, lambda text, bad: history.tell(NoteKind.PATH, text, bad))
         self._udp.set_paths(path for peer in settings.peers for path in peer.paths)
@@ -70,8 +73,8 @@ class World:
                 return self._echo.send(effect)
             case ToSpeaker(data):
                 return self._speaker.send(data)
-            case Remember():
-                self._remember(effect)
+            case Remember(groups):
+                self._terms.save(groups)
             case SetInterfaces(names, up):
                 self._netlink.set_interfaces(names, up)
             case SetFailureRoute(prefix, present):
@@ -100,20 +103,23 @@ class World:
         self._udp.close()
         self._echo.close()
         await self._netlink.close()
-
-    def _remember(self, effect: Remember) -> None:
-        """A disk that fails must not stop the service: the protocol survives lost terms, the operator must know."""
-        try:
-            self._store.save(effect.groups)
-        except OSError as error:
-            self._history.tell(NoteKind.ALARM, f"cannot write the terms to disk: {error.strerror or error}")
+        self._terms.close()
 
     def _interface(self, event: InterfaceChanged) -> None:
         self.changed(event)
 
     def _retry(self) -> None:
         self._udp.retry()
+        self._look_at_disk()
         self._timers[0] = self._loop.call_later(RETRY / SECOND, self._retry)
+
+    def _look_at_disk(self) -> None:
+        """A disk that fails must not stop the service: the protocol survives lost terms, the operator must know."""
+        found = self._terms.problem()
+        if found != self._disk:
+            self._disk = found
+            text = "the terms are on disk again" if found is None else f"{found}; the node goes on without"
+            self._history.tell(NoteKind.ALARM, text, alarm=found is not None)
 
     def _sweep(self) -> None:
         self._echo.close_unused()

@@ -6,6 +6,7 @@ generation over what a start leaves behind takes up to 100 ms.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -37,6 +38,17 @@ def become_realtime() -> str | None:
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return None
+
+
+def follow(thread: int) -> None:
+    """Schedule this thread as that one (a native id) is scheduled: who waits for it must not wait for other programs.
+
+    What is not permitted is left as it is.
+    """
+    with contextlib.suppress(OSError):
+        policy = os.sched_getscheduler(thread)
+        if policy != os.sched_getscheduler(0):
+            os.sched_setscheduler(0, policy, os.sched_getparam(thread))
 
 
 def lock_memory() -> str | None:

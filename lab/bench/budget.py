@@ -1,6 +1,6 @@
-"""Where the time goes when the active node dies silently: each line of the budget, measured in one run.
+"""Where the time goes when something happens to the active node: each line of the budget, measured in one run.
 
-l3ha, fast, between routers without BFD. The clock starts before the first cable of the active node goes dead.
+l3ha, fast, between routers without BFD. The clock starts just before the fault.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.bench.accident import by_name as accident
@@ -26,29 +27,67 @@ from lab.command import LabError
 from lab.keeper import Service
 from lab.observe import other
 from lab.routers import RouterKind
-from lab.topology import BEYOND, ROUTERS
+from lab.topology import BEYOND, NODES, ROUTERS
 
-SUBJECT = "Silent death of the active node, line by line (l3ha, fast)"
 _HEIR = other(PREFERRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One fault of the active node, cut into lines."""
+
+    fault: str
+    subject: str
+    noticed: str
+    """The first line: until somebody knows of the fault."""
+    node: str
+    """Who has to notice it."""
+    event: tuple[str, str]
+    """By which of its events that is known: kind, and a part of the text."""
+    routers: tuple[str, ...]
+    """Those that learn of it from the nodes only, so that the last line is theirs."""
+
+    def lines(self) -> tuple[str, ...]:
+        """In the order in which the time is spent."""
+        return (self.noticed, *_LINES)
+
+
+BUDGETS = (
+    Budget(
+        "silent-death",
+        "Silent death of the active node, line by line (l3ha, fast)",
+        "detection: the last heartbeat is 150 ms old",
+        _HEIR,
+        ("peer", "lost"),
+        ROUTERS,
+    ),
+    Budget(
+        "one-uplink",
+        "One uplink of the active node, line by line (l3ha, fast)",
+        "detection: the kernel says that the carrier is gone",
+        PREFERRED,
+        ("monitor", "down"),
+        ROUTERS[1:],
+    ),
+)
 _LINES = (
-    "the last heartbeat is {detection} old: contact lost",
-    "decision, and the first command to ExaBGP",
-    "ExaBGP: the UPDATE arrives at the router",
+    "decision, and the first command to ExaBGP, of whichever node",
+    "ExaBGP: the first UPDATE arrives at the router",
     "the router: its kernel has the new route",
 )
-_WHOLE = "death to the new route in the kernel"
+_WHOLE = "fault to the new route in the kernel"
 _GAP = "hole in the traffic, worse direction"
 
 
 class Watched(Tapped, L3haFast):
-    """The fast pair, with a watcher on each router's link to the heir."""
+    """The fast pair, with a watcher on each router."""
 
     def seen(self, router: str) -> Path:
         """What a router's watcher writes."""
         return self.directory / router / "seen"
 
     def router_services(self, router: str) -> list[Service]:
-        argv = [sys.executable, "-m", "lab.bench.watch", str(self.seen(router)), _HEIR]
+        argv = [sys.executable, "-m", "lab.bench.watch", str(self.seen(router))]
         return [
             *super().router_services(router),
             self.service(f"watch-{router}", router, argv, env=self._environment()),
@@ -56,75 +95,80 @@ class Watched(Tapped, L3haFast):
 
 
 def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
-    """Every kind of router, four deaths for each run that was asked for."""
+    """Every kind of router, each fault four times for each run that was asked for."""
     return [one for kind in RouterKind for one in _kind(tag, kind, 4 * runs, say)]
 
 
 def _kind(tag: str, kind: RouterKind, runs: int, say: Callable[[str], None]) -> Iterator[Measure]:
-    found: dict[str, list[float]] = {line: [] for line in (*_LINES, _WHOLE, _GAP)}
+    found: dict[Budget, dict[str, list[float]]] = {b: {} for b in BUDGETS}
     try:
         with Watched(tag, kind) as lab:
             for number in range(1, runs + 1):
-                for line, ms in _death(lab).items():
-                    found[line] += ms
-                say(f"{kind} {number}: " + ", ".join(f"{ms[-1]:.1f}" for ms in found.values()) + " ms")
+                for budget in BUDGETS:
+                    figures = _strike(lab, budget)
+                    for line, ms in figures.items():
+                        found[budget].setdefault(line, []).extend(ms)
+                    say(f"{kind} {number} {budget.fault}: {', '.join(f'{ms[-1]:.1f}' for ms in figures.values())} ms")
     except BROKEN as error:
         say(f"{kind}: {error}")
-        yield Measure(SUBJECT, kind.upper(), "ms", (), reason(str(error)))
+        yield Measure(BUDGETS[0].subject, kind.upper(), "ms", (), reason(str(error)))
         return
-    for line, ms in found.items():
-        yield Measure(SUBJECT, f"{kind.upper()} routers: {line.format(detection='150 ms')}", "ms", tuple(ms))
+    for budget in BUDGETS:
+        for line, values in found[budget].items():
+            yield Measure(budget.subject, f"{kind.upper()} routers: {line}", "ms", tuple(values))
 
 
-def _death(lab: Watched) -> dict[str, list[float]]:
-    """One death and return; milliseconds of each line, one figure for each router where they differ."""
+def _strike(lab: Watched, budget: Budget) -> dict[str, list[float]]:
+    """One fault and its mending; milliseconds of each line, one figure for each router where they differ."""
     lab.settle(steady_s=1)
     lab.home()
     flows = (lab.meter().a_to_b, lab.meter().b_to_a)
-    death = accident("silent-death")
-    assert death.mend is not None
+    fault = accident(budget.fault)
+    assert fault.mend is not None
     begin = time.monotonic_ns()
     for flow in flows:
         flow.open(begin, within_s=5)
     begin = time.monotonic_ns()
-    death.apply(lab)
+    fault.apply(lab)
     try:
         if not flows_again(flows, steady_s=1):
             raise LabError("traffic did not come back")
         end = time.monotonic_ns()
         gaps = [flow.close(end, within_s=5).gap_ms for flow in flows]
-        return {**_lines(lab, begin), _GAP: [max(gaps)]}
+        return {**_lines(lab, budget, begin), _GAP: [max(gaps)]}
     finally:
-        death.mend(lab)
+        fault.mend(lab)
 
 
-def _lines(lab: Watched, begin: int) -> dict[str, list[float]]:
-    lost, told = _lost(lab, begin), commands(lab.tap(_HEIR), begin)
-    if not told:
+def _lines(lab: Watched, budget: Budget, begin: int) -> dict[str, list[float]]:
+    noticed = _noticed(lab, budget, begin)
+    told = min((one for node in NODES for one in commands(lab.tap(node), noticed)), default=None)
+    if told is None:
         raise LabError("no command came")
     updates, routes = [], []
-    for router in ROUTERS:
-        update = first(lab.seen(router), lost, "update")
-        route = first(lab.seen(router), lost, f"route {BEYOND[router][0]} ")
+    for router in budget.routers:
+        update = first(lab.seen(router), noticed, "update")
+        route = first(lab.seen(router), noticed, f"route {BEYOND[router][0]} ")
         if update is None or route is None:
             raise LabError(f"{router}: no UPDATE or no new route was seen")
         updates.append(update)
         routes.append(route)
     figures = (
-        [lost - begin],
-        [told[0][0] - lost],
-        [update - told[0][0] for update in updates],
+        [noticed - begin],
+        [told[0] - noticed],
+        [update - told[0] for update in updates],
         [route - update for route, update in zip(routes, updates, strict=True)],
         [route - begin for route in routes],
     )
-    return {line: [ns / 1e6 for ns in each] for line, each in zip((*_LINES, _WHOLE), figures, strict=True)}
+    return {line: [ns / 1e6 for ns in each] for line, each in zip((*budget.lines(), _WHOLE), figures, strict=True)}
 
 
-def _lost(lab: Watched, begin: int) -> int:
-    """When the heir lost contact, by its own events."""
+def _noticed(lab: Watched, budget: Budget, begin: int) -> int:
+    """When the node knew of it, by its own events."""
     offset = statistics.median(time.time_ns() - time.monotonic_ns() for _ in range(9))
-    for event in json.loads(lab.cli(_HEIR, "show", "events", "--json"))["events"]:
+    kind, text = budget.event
+    for event in json.loads(lab.cli(budget.node, "show", "events", "--json"))["events"]:
         at = int(event["at"] - offset)
-        if at >= begin and event["kind"] == "peer" and "lost" in event["text"]:
+        if at >= begin and event["kind"] == kind and text in event["text"]:
             return at
-    raise LabError(f"{_HEIR} did not lose contact")
+    raise LabError(f"{budget.node} did not notice {budget.fault}")

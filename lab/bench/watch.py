@@ -1,6 +1,6 @@
-"""On a router: when the first word of a node came and when the kernel's routes changed.
+"""On a router: when a node's word came and when the kernel's routes changed.
 
-``python -m lab.bench.watch FILE INTERFACE`` writes ``NS update`` for every BGP UPDATE that arrives on the interface and
+``python -m lab.bench.watch FILE`` writes ``NS update INTERFACE`` for every frame with a BGP UPDATE that arrives, and
 ``NS route TEXT`` for every change that ``ip monitor`` tells; times of the monotonic clock.
 """
 
@@ -37,10 +37,9 @@ def has_update(frame: bytes) -> bool:
     return False
 
 
-def main(path: str, interface: str) -> None:
+def main(path: str) -> None:
     """Watch until the process is ended."""
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERYTHING))
-    wire.bind((interface, 0))
     monitor = subprocess.Popen(["ip", "monitor", "route"], stdout=subprocess.PIPE)
     assert monitor.stdout is not None
     ready = selectors.DefaultSelector()
@@ -53,7 +52,7 @@ def main(path: str, interface: str) -> None:
                 if key.fileobj is wire:
                     frame, address = wire.recvfrom(65536)
                     if address[2] != socket.PACKET_OUTGOING and has_update(frame):
-                        log.write(b"%d update\n" % now)
+                        log.write(b"%d update %s\n" % (now, address[0].encode()))
                     continue
                 data = os.read(monitor.stdout.fileno(), 65536)
                 if not data:
