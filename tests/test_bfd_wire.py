@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha1
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,9 @@ def test_the_numbers_of_section_4_1() -> None:
 )
 def test_each_flag_has_its_bit(flag: int, field: str) -> None:
     packet = decode(BYTES[:1] + bytes((0xC0 | flag, 3, 26)) + BYTES[4:] + bytes(2))
-    assert packet == replace(UP, **({"independent": False} | {field: True}))
+    flagged = replace(UP, **({"independent": False} | {field: True}))
+    assert packet == flagged
+    assert field == "authenticated" or encode(flagged)[1] == 0xC0 | flag
 
 
 def test_an_authenticated_packet_has_room_for_it() -> None:
@@ -104,6 +107,28 @@ def test_keyed_sha1_of_section_6_7_4(kind: int) -> None:
         changed = bytearray(signed)
         changed[place] ^= 1
         assert not genuine(bytes(changed), packet.signature, KEY), place
+
+
+@pytest.mark.parametrize(("kind", "number"), [(KEYED_SHA1, 4), (METICULOUS_SHA1, 5)])
+def test_the_signed_packet_of_section_4_4(kind: int, number: int) -> None:
+    """The digest is taken over all that stands here, with the key in its place."""
+    head = BYTES[:1] + b"\xcc\x03\x34" + BYTES[4:] + bytes((number, 28, 7, 0, 0x11, 0x22, 0x33, 0x44))
+    digest = sha1(head + b"secret" + bytes(14), usedforsecurity=False).digest()
+    assert encode(replace(UP, signature=Signature(kind, 7, 0x11223344, b"")), KEY) == head + digest
+    for at, wrong in ((24, 3), (24, 6), (25, 27)):  # another type, another length
+        data = bytearray(head + digest)
+        data[at] = wrong
+        packet = decode(bytes(data))
+        assert isinstance(packet, ControlPacket) and packet.authenticated and packet.signature is None
+
+
+def test_a_signature_needs_a_key_and_a_key_a_signature() -> None:
+    assert encode(replace(UP, signature=Signature(KEYED_SHA1, 7, 1, b""))) == BYTES == encode(UP, KEY)
+
+
+def test_the_echo_function_is_not_spoken() -> None:
+    """§6.4: zero says so."""
+    assert encode(ControlPacket(State.DOWN, 0, False, False, False, False, 1, 1, 0, 0, 0))[20:] == bytes(4)
 
 
 def test_what_has_no_room_is_an_error_of_ours() -> None:

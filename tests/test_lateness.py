@@ -38,6 +38,13 @@ def test_bounds_double_up_to_four_seconds(late: int, bound: int) -> None:
     assert (seen.within(500), seen.within(501), seen.worst) == (bound, HOUR, HOUR)
 
 
+def test_half_of_an_odd_number_is_more_than_the_lesser_half() -> None:
+    seen = Lateness()
+    for late in 500 * [US] + 501 * [8 * US]:
+        seen.record(late)
+    assert (seen.within(499), seen.within(500)) == (US, 8 * US)
+
+
 def test_nothing_seen_and_nothing_left() -> None:
     seen = Lateness()
     assert (seen.count, seen.within(999), seen.worst) == (0, 0, 0)

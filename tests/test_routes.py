@@ -8,7 +8,7 @@ from l3ha.base.names import LeaseEnd, Level, SrgId, Term
 from l3ha.base.settings import Bfd, BfdAuth, SpeakerSettings
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.events import Note, NoteKind
-from l3ha.core.routes import Levels, SpeakerLink
+from l3ha.core.routes import REMEMBERED_WISHES, Levels, SpeakerLink
 from l3ha.wire.bfd import Diagnostic, State
 from l3ha.wire.wish import Advertised, BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
 from tests.world import TIMERS, settings
@@ -237,6 +237,120 @@ def test_routes_of_the_node_have_no_rank() -> None:
     assert preferences == {1: {0: 1000, 1: 1002}, 2: {0: 1000, 1: 1001}}
 
 
+def test_a_speaker_that_has_not_spoken_yet() -> None:
+    x = SpeakerLink(settings(1), ME, T0)
+    assert (x.reported, x.lease_live, x.exabgp, x.acked(SRG)) == (False, False, None, (-1, 0))
+    x.up(T0 + 60 * SECOND)
+    x.expire(T0 + 60 * SECOND + TIMERS.lease)
+    assert x.connected and not x.reported, "its silence is counted from its connection"
+    assert x.deadline(T0 + 60 * SECOND) is None, "nothing was told: nothing to renew"
+    x.receive(report(1), T0 + 61 * SECOND)
+    x.expire(T0 + 61 * SECOND + TIMERS.lease)
+    assert x.connected and x.reported and x.exabgp == "5.0.15" and x.lease_live
+    x.receive(replace(report(1), exabgp=""), T0 + 62 * SECOND)
+    assert x.exabgp is None
+    x.down(T0 + 63 * SECOND)
+    x.up(T0 + 64 * SECOND)
+    assert not x.reported
+
+
+def test_renewals_have_their_pace() -> None:
+    x, quarter = link(), TIMERS.lease // 4
+    assert x.tell(LOW, T0 + quarter - 1) is None
+    assert x.tell(LOW, T0 + quarter) is not None
+    assert x.tell(LOW, T0 + quarter + 1) is None and x.tell(LOW, T0 + 2 * quarter - 1) is None
+    assert x.deadline(T0 + quarter) == T0 + 2 * quarter
+    assert x.deadline(T0 + 2 * quarter) is None, "what is due now is done now; it is no deadline any more"
+    x.down(T0 + quarter)
+    assert x.deadline(T0 + quarter) == T0 + quarter + settings(1).speaker.grace
+
+
+def test_what_is_known_of_a_connection_that_is_lost() -> None:
+    x = link()
+    assert x.all_up() and x.synced()
+    x.down(T0)
+    assert x.reach() == {"r1", "r2"} and not x.all_up() and not x.synced()
+
+
+def test_what_a_neighbor_says_of_itself() -> None:
+    x = link()
+    r1 = replace(report(1).neighbors[0], up=False, confirmed=-1, error="refused")
+    notes, _ = x.receive(replace(report(1), neighbors=(r1, *report(1).neighbors[1:])), T0 + MS)
+    assert [(n.text, n.alarm) for n in notes] == [("BGP session to r1 is down", True)]
+    assert (x.neighbors["r1"].error, x.neighbors["r2"].error) == ("refused", None)
+    notes, _ = x.receive(report(1), T0 + 2 * MS)
+    assert [(n.text, n.alarm) for n in notes] == [("BGP session to r1 is up", False)]
+    assert x.neighbors["r1"].error is None and x.neighbors["r1"].since == T0 + 2 * MS
+
+
+def test_a_neighbor_that_lost_the_wish_is_behind_from_then_on() -> None:
+    x = link()
+    lost = T0 + 10 * SECOND
+    x.receive(report(1, confirmed=-1), lost)
+    x.expire(lost + TIMERS.bgp)
+    assert x.reach() == {"r1", "r2"}
+    x.expire(lost + TIMERS.bgp + 1)
+    assert x.reach() == frozenset()
+
+
+def test_acknowledged_since_the_first_report_of_it() -> None:
+    x = link(HIGH)
+    x.receive(report(1), T0 + SECOND)
+    assert x.acked(SRG) == (5, T0)
+
+
+def test_old_wishes_are_remembered_for_late_confirmations_but_not_for_ever() -> None:
+    x = link()
+    for n in range(2, 3 * REMEMBERED_WISHES):
+        x.tell({SRG: (Level.HIGH, Term(n))}, T0)
+        assert len(x._levels_of) <= REMEMBERED_WISHES
+    oldest = x.number - REMEMBERED_WISHES + 1
+    x.receive(report(x.number, confirmed=oldest), T0 + MS)
+    assert x.acked(SRG) == (oldest, T0 + MS)
+
+
+def test_other_settings_are_told_again() -> None:
+    x = link()
+    x.reconfigure(replace(settings(1), neighbors=settings(1).neighbors[1:]))
+    wish = x.tell(LOW, T0 + MS)
+    assert isinstance(wish, Wish) and [n.name for n in wish.neighbors] == ["r2"]
+    assert x.reach() == {"r2"} and x.neighbors["r2"].up, "who stays is as it was"
+    x.reconfigure(settings(1))
+    assert x.neighbors["r2"].up and not x.neighbors["r1"].up and isinstance(x.tell(LOW, T0 + MS), Wish)
+
+
+def test_generations_are_those_of_the_first_neighbors_as() -> None:
+    """One for all, because a change is told apart from every other one by it (RFC 8092: 32 bits)."""
+    s = settings(1)
+    first, second = s.neighbors
+    for neighbors, asn in (
+        ((replace(first, local_asn=4_200_000_001), second), 4_200_000_001),
+        ((first, replace(second, local_asn=7)), 65001),
+        ((), 0),
+    ):
+        x = SpeakerLink(replace(s, neighbors=neighbors), ME, T0)
+        x.up(T0)
+        wish = x.tell(LOW, T0)
+        assert isinstance(wish, Wish) and wish.generation == (asn, 1)
+
+
+def test_families_are_groups_of_their_own_and_only_high_has_a_term() -> None:
+    s = settings(1)
+    neighbors = (replace(s.neighbors[0], next_hop6="fd00::1"), s.neighbors[1])
+    group = replace(s.srgs[0], routes=("2001:db8::/32", "203.0.113.0/24"))
+    x = SpeakerLink(replace(s, neighbors=neighbors, srgs=(group,)), ME, T0)
+    x.up(T0)
+    wish = x.tell(HIGH, T0)
+    assert isinstance(wish, Wish)
+    both, one = wish.neighbors
+    assert [(g.prefixes, g.attributes.next_hop, g.level, g.term) for g in both.routes] == [
+        (("203.0.113.0/24",), s.neighbors[0].next_hop, Level.HIGH, 5),
+        (("2001:db8::/32",), "fd00::1", Level.HIGH, 5),
+    ]
+    assert {(g.level, g.term) for g in both.fallback} == {(Level.LOW, 0)}
+    assert [g.prefixes for g in one.routes] == [("203.0.113.0/24",)], "no IPv6 next hop: not sent"
+
+
 # --- BFD ------------------------------------------------------------------------------------------------------------
 
 SESSION = BfdReport(
@@ -327,3 +441,36 @@ def test_a_new_process_of_the_speaker_counts_flaps_afresh() -> None:
     assert x.reach() == {"r1", "r2"} and x.neighbors["r1"].bfd_since == T0 + 2 * MS
     notes, _ = x.receive(told(LOST, 2), T0 + 4 * MS)
     assert x.reach() == {"r2"} and len(notes) == 1
+
+
+def test_bfd_without_authentication_has_no_key() -> None:
+    s = settings(1)
+    first = replace(s.neighbors[0], bfd=Bfd(50 * MS, 3, 255, "eth1", None))
+    x = SpeakerLink(replace(s, neighbors=(first,)), ME, T0)
+    x.up(T0)
+    wish = x.tell(LOW, T0)
+    assert isinstance(wish, Wish)
+    assert wish.neighbors[0].bfd == BfdWish(first.local_address, "eth1", 50 * MS, 3, 255, None, 0, "")
+
+
+def test_a_loss_is_told_once_and_a_session_that_never_was_up_is_no_loss() -> None:
+    never = replace(LOST, flaps=0)
+    init = replace(LOST, state=State.INIT)
+    for story, lost in (
+        ((never, replace(never, state=State.INIT), never), [0, 0, 0]),
+        ((LOST, init, LOST), [1, 0, 0]),
+        ((SESSION, LOST, replace(LOST, flaps=2)), [0, 1, 1]),
+        ((replace(SESSION, flaps=7), replace(SESSION, flaps=7, state=State.ADMIN_DOWN)), [0, 0]),
+    ):
+        x = bfd_link()
+        found = [x.receive(told(session), T0 + n * MS)[0] for n, session in enumerate(story)]
+        assert [sum("is down" in note.text and "BFD" in note.text for note in notes) for notes in found] == lost
+
+
+def test_what_bfd_said_ends_with_its_process() -> None:
+    x = bfd_link()
+    for end in (lambda: x.receive(Goodbye("ExaBGP is gone"), T0 + MS), lambda: x.up(T0 + MS)):
+        x.receive(told(SESSION), T0)
+        assert x.neighbors["r1"].bfd is not None
+        end()
+        assert (x.neighbors["r1"].bfd, x.neighbors["r1"].bfd_since) == (None, None)
