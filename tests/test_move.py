@@ -358,6 +358,7 @@ def test_a_new_machine_claims_nothing() -> None:
     assert (m.state, m.term, m.seen, m.claim, m.grant, m.move) == (SrgState.HOLD, 0, 0, None, None, None)
     assert not (m.confirmed or m.heir or m.verified or m.contact or m.draining)
     assert (m.rule, m.since, m.rule_at, m.level, m.priority) == (Rule.BOOT, T0, T0, Level.LOW, 200)
+    assert m.reason == "the process has started"
     assert m.describe_grant(T0) == "none" and m.memory(frozenset()) == Memory(SrgId(1), Term(0), Term(0))
     assert SrgMachine(GROUP, NodeId(2), TIMERS, None, T0).priority == 100
 
@@ -377,6 +378,32 @@ def test_a_claim_ends_with_the_state_that_claimed_and_with_contact() -> None:
         assert m.claim == 6
         m.step(end, T0 + MS)
         assert m.claim is None
+
+
+def test_every_activity_uses_its_number_up_and_is_proved_anew() -> None:
+    m = machine(SrgState.BACKUP)
+    m.step(facts(SILENT_PEER, win=2), T0)
+    assert (m.state, m.term, m.seen, m.since, m.rule_at) == (SrgState.ACTIVE, 6, 6, T0, T0)
+    m.step(facts(SILENT_PEER, acked_term=Term(6), acked_at=T0, floating_sent=T0), T0 + MS)
+    assert m.verified
+    m.step(facts(SILENT_PEER, lose=3), T0 + SECOND)
+    assert (m.state, m.since) == (SrgState.BACKUP, T0 + SECOND)
+    m.step(facts(SILENT_PEER, win=2), T0 + 2 * SECOND)
+    assert (m.state, m.term, m.seen, m.verified) == (SrgState.ACTIVE, 7, 7, False)
+
+
+def test_a_node_that_fails_covers_and_follows_nothing_any_more() -> None:
+    m = giving()
+    m.step(facts(TAKER), T0 + MS)
+    assert m.draining and m.move is not None
+    m.step(facts(TAKER, eligible=False), T0 + 2 * MS)
+    assert (m.level, m.draining, m.describe_move(T0)) == (Level.LOW, False, None)
+
+
+def test_a_promise_ends_when_its_holder_hands_back() -> None:
+    m = giving()
+    m.step(facts(peer(state=SrgState.INELIGIBLE, seen=Term(7), grant=Term(7), grant_left=SECOND)), T0 + MS)
+    assert (m.state, m.term, m.confirmed, m.grant) == (SrgState.ACTIVE, 7, True, None)
 
 
 def test_learning_never_forgets() -> None:
