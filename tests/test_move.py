@@ -342,7 +342,8 @@ def test_a_move_that_nobody_asked_for_is_no_preemption() -> None:
 
 def test_a_deadline_for_preemption_and_the_election() -> None:
     m = preempting()
-    assert m.deadline(facts(ACTIVE), T0) == T0 + SECOND
+    m.reconfigure(replace(GROUP, preempt=replace(OFTEN, stable_for=700 * MS)), TIMERS)
+    assert m.deadline(facts(ACTIVE), T0) == T0 + 700 * MS
     new = SrgMachine(GROUP, NodeId(1), TIMERS, None, T0)
     young = facts(replace(peer(), contact_since=T0))
     new.step(young, T0)

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 KEY_SIZE = 32
 TAG_SIZE = 16
-MAX_NONCE = 2**64 - 2
-"""Greatest usable nonce; 2^64 - 1 is reserved (section 5.1)."""
 
-Token: TypeAlias = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
+Token: TypeAlias = Literal["e", "ee", "es", "se", "ss", "psk"]
+"""Without "s": no static key is ever sent."""
+
 _NONCE = Struct("<4xQ")
 
 
@@ -108,7 +108,7 @@ class _Symmetric:
     __slots__ = ("chaining", "cipher", "hash", "nonce")
 
     def __init__(self, protocol: bytes) -> None:
-        self.hash = protocol.ljust(32, b"\0") if len(protocol) <= 32 else blake2s(protocol).digest()
+        self.hash = blake2s(protocol).digest()  # every name of ours is longer than a hash (section 5.2)
         self.chaining = self.hash
         self.cipher: Cipher | None = None
         self.nonce = 0
@@ -198,14 +198,14 @@ class Handshake:
 
     def read(self, message: bytes) -> bytes:
         """Take the other side's next message and return its payload. ``NoiseError``: refused, and nothing changed."""
-        before = self._symmetric.copy(), self._remote_ephemeral, self._remote_static
+        before = self._symmetric.copy(), self._remote_ephemeral
         try:
             rest = message
             for token in self._pattern.messages[self._step]:
                 rest = self._read_token(token, rest)
             payload = self._symmetric.open(rest)
         except NoiseError:
-            self._symmetric, self._remote_ephemeral, self._remote_static = before
+            self._symmetric, self._remote_ephemeral = before
             raise
         self._step += 1
         return payload
@@ -223,8 +223,6 @@ class Handshake:
                 public = public_key(self._ephemeral)
                 self._mix_ephemeral(public)
                 return public
-            case "s":
-                return self._symmetric.seal(public_key(_need(self._static)))
             case _:
                 self._mix(token)
                 return b""
@@ -234,9 +232,6 @@ class Handshake:
             case "e":
                 self._remote_ephemeral, rest = _cut(rest, KEY_SIZE)
                 self._mix_ephemeral(self._remote_ephemeral)
-            case "s":
-                sealed, rest = _cut(rest, KEY_SIZE if self._symmetric.cipher is None else KEY_SIZE + TAG_SIZE)
-                self._remote_static = self._symmetric.open(sealed)
             case _:
                 self._mix(token)
         return rest
