@@ -282,16 +282,85 @@ def test_what_is_wrong_is_named(data: bytes, why: str) -> None:
         {"echo": 2**64},
         {"echo": -1},
         {"cluster": ""},
+        {"path": ""},
+        {"reach": ("",)},
+        {"reach": ("r" * (MAX_NAME + 1),)},
+        {"sections": (("", b"abcd"),)},
+        {"sections": (("s" * (codec.MAX_SECTION_NAME + 1), b"abcd"),)},
+        {"known": ((SrgId(1), ""),)},
+        {"known": ((SrgId(0), "r1"),)},
+        {"known": ((SrgId(21), "r1"),)},
+        {"node": NodeId(11)},
         {"digest": b"short"},
         {"sections": (("icl", b"toolong"),)},
         {"srgs": (dataclasses.replace(GROUP, term=Term(2**32)),)},
         {"srgs": (dataclasses.replace(GROUP, grant_to=None),)},
         {"srgs": (dataclasses.replace(GROUP, id=SrgId(0)),)},
+        {"srgs": (dataclasses.replace(GROUP, id=SrgId(21)),)},
+        {"srgs": (dataclasses.replace(GROUP, seen=Term(2**32)),)},
+        {"srgs": (dataclasses.replace(GROUP, seen=Term(-1)),)},
+        {"srgs": (dataclasses.replace(GROUP, term=Term(-1)),)},
+        {"srgs": (dataclasses.replace(GROUP, claim=Term(2**32)),)},
+        {"srgs": (dataclasses.replace(GROUP, claim=Term(-1)),)},
+        {"srgs": (dataclasses.replace(GROUP, grant=Term(2**32)),)},
+        {"srgs": (dataclasses.replace(GROUP, grant=Term(-1)),)},
+        {"srgs": (dataclasses.replace(GROUP, grant_to=NodeId(11)),)},
+        {"srgs": (dataclasses.replace(GROUP, priority=2**16),)},
+        {"srgs": (dataclasses.replace(GROUP, priority=-1),)},
+        {"srgs": (dataclasses.replace(GROUP, routes_digest=b"12345"),)},
     ],
 )
 def test_encode_refuses_what_nobody_could_read(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"within|printable|instead of"):
         encode(dataclasses.replace(BEAT, **changes))
+
+
+KNOWN = ((SrgId(1), "r1"), (SrgId(20), "r"), (SrgId(1), "r" * MAX_NAME))
+
+
+def test_known_arbiters_travel_where_there_is_room() -> None:
+    beat = dataclasses.replace(BEAT, known=KNOWN)
+    data = encode(beat)
+    assert data == encode(BEAT) + b"\x08\x00\x29" + b"\x02r1\x01" + b"\x01r\x14" + b"\x20" + b"r" * 32 + b"\x01"
+    assert decode(data) == beat
+    full = dataclasses.replace(
+        crowd(MAX_NAME, claims=True, sections=()), known=tuple((SrgId(n), "k" * MAX_NAME) for n in range(1, 21))
+    )
+    assert decode(encode(full)) == dataclasses.replace(full, known=()), "the peer can find that out for itself"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b"\x02r1\x00", "group 0 is not within 1..20"),
+        (b"\x02r1\x15", "group 21 is not within 1..20"),
+        (b"\x02r1\x01\x02r1\x01", "a known arbiter twice"),
+        (b"\x02r1", "a list is cut off"),
+        (b"\x00\x01", "printable"),
+    ],
+)
+def test_known_arbiters_that_cannot_be(value: bytes, why: str) -> None:
+    result = decode(encode(BEAT) + struct.pack(">BH", codec.KNOWN, len(value)) + value)
+    assert isinstance(result, Dropped) and why in text_of(result)
+
+
+def test_the_greatest_of_everything_travels() -> None:
+    great = dataclasses.replace(
+        GROUP,
+        id=SrgId(20),
+        priority=2**16 - 1,
+        term=Term(MAX_HEARD_TERM),
+        seen=Term(MAX_HEARD_TERM),
+        claim=Term(MAX_HEARD_TERM),
+        grant=Term(0),
+        grant_to=NodeId(10),
+        grant_left=0,
+    )
+    section = "s" * codec.MAX_SECTION_NAME
+    beat = dataclasses.replace(BEAT, node=NodeId(10), srgs=(great,), sections=((section, b"abcd"), ("s", b"abcd")))
+    assert decode(encode(beat)) == beat
+    long = decode(encode(dataclasses.replace(BEAT, software="1" * 99, known=())))
+    assert isinstance(long, Heartbeat) and long.software == "1" * MAX_NAME, "a version is cut, not refused"
 
 
 @pytest.mark.parametrize("number", [0, 2**64 - 1])

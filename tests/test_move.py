@@ -136,6 +136,22 @@ def test_a_request_is_for_now_or_never() -> None:
     assert rule(m, facts(), T0 + MS) is None, "refused is refused"
 
 
+def test_a_request_of_a_backup_does_not_wait_for_its_turn() -> None:
+    m = machine(SrgState.BACKUP)
+    m.request_move(None, "operator")
+    m.step(facts(peer(state=SrgState.INELIGIBLE)), T0)
+    m.step(facts(peer(seen=Term(6), grant=Term(6), grant_left=SECOND)), T0 + MS)
+    assert (m.state, m.confirmed, m.grant) == (SrgState.ACTIVE, True, None)
+
+
+def test_a_reason_that_lasts_is_looked_at_once_a_step() -> None:
+    """The peer reaches more routers, and is not ready for a long time."""
+    m = machine(SrgState.ACTIVE, confirmed=True)
+    for at in (T0, T0 + TIMERS.settle, T0 + 9 * SECOND):
+        assert m.step(facts(peer(ready=False), reach=frozenset({"r1"})), at) == []
+    assert m.grant is None and m.confirmed
+
+
 def test_a_request_names_its_peer() -> None:
     m = machine(SrgState.ACTIVE, confirmed=True)
     m.request_move(NodeId(3), "operator")
@@ -209,6 +225,39 @@ def test_a_proof_ends_with_the_activity() -> None:
     m = taking()
     m.step(facts(SILENT_PEER, eligible=False), T0 + MS)
     assert m.describe_move(T0) is None
+
+
+def test_a_proof_that_failed_is_told_once_though_the_giver_is_not_fit() -> None:
+    m, unfit = taking(), facts(peer(ready=False))
+    told = m.step(unfit, T0 + TIMERS.verify)
+    assert texts(told) == ["not verified in time: handing the group back"]
+    assert m.step(unfit, T0 + TIMERS.verify + MS) == [] and m.confirmed
+    assert m.describe_move(T0 + TIMERS.verify) is None
+
+
+def test_an_unconfirmed_node_asks_before_it_hands_back() -> None:
+    m = taking()
+    m.step(facts(SILENT_PEER, unknown=3), T0 + MS)
+    assert m.rule is Rule.IN_THE_DARK
+    told = m.step(facts(), T0 + TIMERS.verify)
+    assert m.rule is Rule.RECLAIM and not any("handing" in n.text for n in told)
+
+
+def test_a_proof_ends_with_the_next_move() -> None:
+    m = taking()
+    m.request_move(None, "operator")
+    m.step(facts(), T0 + MS)
+    assert m.grant is not None
+    m.step(facts(SILENT_PEER, win=2), T0 + 2 * SECOND)
+    assert m.rule is Rule.HOLD_ON and m.confirmed
+    assert rule(m, facts(), T0 + 5 * SECOND) is None, "it is not handed back for a proof of long ago"
+
+
+def test_how_a_group_came_here_is_said() -> None:
+    assert taking().reason == "planned move from n2; term 6"
+    m = machine(SrgState.BACKUP)
+    m.step(facts(replace(GIVER, state=SrgState.INELIGIBLE)), T0)
+    assert m.reason == "left to us by n2; term 6" and m.describe_move(T0) is None
 
 
 def test_a_group_that_came_back_is_not_handed_over_a_third_time() -> None:
@@ -293,7 +342,8 @@ def test_a_move_that_nobody_asked_for_is_no_preemption() -> None:
 
 def test_a_deadline_for_preemption_and_the_election() -> None:
     m = preempting()
-    assert m.deadline(facts(ACTIVE), T0) == T0 + SECOND
+    m.reconfigure(replace(GROUP, preempt=replace(OFTEN, stable_for=700 * MS)), TIMERS)
+    assert m.deadline(facts(ACTIVE), T0) == T0 + 700 * MS
     new = SrgMachine(GROUP, NodeId(1), TIMERS, None, T0)
     young = facts(replace(peer(), contact_since=T0))
     new.step(young, T0)
@@ -309,6 +359,7 @@ def test_a_new_machine_claims_nothing() -> None:
     assert (m.state, m.term, m.seen, m.claim, m.grant, m.move) == (SrgState.HOLD, 0, 0, None, None, None)
     assert not (m.confirmed or m.heir or m.verified or m.contact or m.draining)
     assert (m.rule, m.since, m.rule_at, m.level, m.priority) == (Rule.BOOT, T0, T0, Level.LOW, 200)
+    assert m.reason == "the process has started"
     assert m.describe_grant(T0) == "none" and m.memory(frozenset()) == Memory(SrgId(1), Term(0), Term(0))
     assert SrgMachine(GROUP, NodeId(2), TIMERS, None, T0).priority == 100
 
@@ -328,6 +379,32 @@ def test_a_claim_ends_with_the_state_that_claimed_and_with_contact() -> None:
         assert m.claim == 6
         m.step(end, T0 + MS)
         assert m.claim is None
+
+
+def test_every_activity_uses_its_number_up_and_is_proved_anew() -> None:
+    m = machine(SrgState.BACKUP)
+    m.step(facts(SILENT_PEER, win=2), T0)
+    assert (m.state, m.term, m.seen, m.since, m.rule_at) == (SrgState.ACTIVE, 6, 6, T0, T0)
+    m.step(facts(SILENT_PEER, acked_term=Term(6), acked_at=T0, floating_sent=T0), T0 + MS)
+    assert m.verified
+    m.step(facts(SILENT_PEER, lose=3), T0 + SECOND)
+    assert (m.state, m.since) == (SrgState.BACKUP, T0 + SECOND)
+    m.step(facts(SILENT_PEER, win=2), T0 + 2 * SECOND)
+    assert (m.state, m.term, m.seen, m.verified) == (SrgState.ACTIVE, 7, 7, False)
+
+
+def test_a_node_that_fails_covers_and_follows_nothing_any_more() -> None:
+    m = giving()
+    m.step(facts(TAKER), T0 + MS)
+    assert m.draining and m.move is not None
+    m.step(facts(TAKER, eligible=False), T0 + 2 * MS)
+    assert (m.level, m.draining, m.describe_move(T0)) == (Level.LOW, False, None)
+
+
+def test_a_promise_ends_when_its_holder_hands_back() -> None:
+    m = giving()
+    m.step(facts(peer(state=SrgState.INELIGIBLE, seen=Term(7), grant=Term(7), grant_left=SECOND)), T0 + MS)
+    assert (m.state, m.term, m.confirmed, m.grant) == (SrgState.ACTIVE, 7, True, None)
 
 
 def test_learning_never_forgets() -> None:

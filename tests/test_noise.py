@@ -105,7 +105,7 @@ def test_own_frozen_vector() -> None:
     assert second.hex() == (
         "909705b0e7d1817db56cdcb89ba2fabad3e9a01b2c23bc73e3ec9d9a2ff9b8270a319e59bbcaa35295e54cd56ebdb624"
     )
-    assert initiator.hash == responder.hash
+    assert initiator.hash == responder.hash and initiator.finished and responder.finished
     assert initiator.split()[0].seal(7, b"h", b"hello") == bytes.fromhex("8e7e07c2023e84461a5a3fe1ef8c3b6af48ed8b487")
     assert responder.split()[1].open(7, b"h", initiator.split()[0].seal(7, b"h", b"hello")) == b"hello"
 
@@ -157,9 +157,14 @@ def test_missing_and_short_keys_are_refused() -> None:
         Handshake(KK, initiator=True, prologue=b"", ephemeral=EA, static=None, remote_static=public_key(B))
     with pytest.raises(NoiseError):
         exchange(A, b"short")
-    initiator, _ = pair()
-    with pytest.raises(NoiseError):
+    initiator, responder = pair()
+    assert not initiator.finished
+    with pytest.raises(NoiseError, match="not finished"):
         initiator.split()
+    with pytest.raises(NoiseError, match="too short"):
+        responder.read(bytes(31))
+    with pytest.raises(NoiseError, match="bad seal"):
+        responder.read(initiator.write()[:32])
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,7 +17,6 @@ from l3ha.base.names import NodeId
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core.session import (
     DEFAULT_PACE,
-    KICK_GAP,
     MAX_CONFIRMED,
     MAX_PENDING,
     SEEN_EPHEMERALS,
@@ -303,8 +302,8 @@ def test_a_retry_repeats_the_init_and_renews_it_in_time() -> None:
 def test_kick_and_restart() -> None:
     one, _ = joined()
     assert one.tick(SECOND) == []
-    one.kick(KICK_GAP - 1)
-    assert one.tick(KICK_GAP) == []
+    one.kick(250 * MS - 1)
+    assert one.tick(SECOND) == [], "too young to be replaced because of silence"
     one.kick(SECOND)
     assert one.next_deadline() == SECOND
     first = one.tick(SECOND)
@@ -470,6 +469,21 @@ def test_expiry_ends_sending_and_receiving() -> None:
     two.tick(DEFAULT_PACE.expire)
     assert not two.established
     assert two.session_age(DEFAULT_PACE.expire) is None
+
+
+def test_a_session_of_the_kick_gap_is_old_enough() -> None:
+    one, _ = joined()
+    one.kick(250 * MS)
+    assert one.next_deadline() == 250 * MS and len(one.tick(250 * MS)) == 1
+
+
+def test_counters_of_the_protocol_end_before_the_nonce_does() -> None:
+    one, _ = joined()
+    keys = one._confirmed[0]
+    keys.counter = 2**64 - 2**13
+    assert one.seal(b"the last", SECOND) is not None and one.seal(b"beyond", SECOND) is None
+    keys.counter = 2**61
+    assert one.tick(SECOND), "opened anew long before"
 
 
 def test_initiator_rekeys_before_responder() -> None:
