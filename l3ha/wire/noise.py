@@ -19,9 +19,6 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 KEY_SIZE = 32
 TAG_SIZE = 16
-MAX_NONCE = 2**64 - 2
-"""Greatest usable nonce; 2^64 - 1 is reserved (section 5.1)."""
-
 Token: TypeAlias = Literal["e", "s", "ee", "es", "se", "ss", "psk"]
 _NONCE = Struct("<4xQ")
 
