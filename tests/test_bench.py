@@ -71,6 +71,30 @@ def test_saved_results_are_read_back(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["results.json"]
 
 
+def test_what_is_measured_again_replaces_what_was_and_the_rest_stays() -> None:
+    old = results(
+        record("l3ha", "silent-death", 9, 9),
+        record("l3ha", "one-uplink", 8, 8),
+        record("frr-bfd", "silent-death", 7, 7),
+    )
+    new = results(record("l3ha", "silent-death", 1, 1), record("l3ha", "silent-death", 2, 2))
+    found = old.updated(new)
+    assert [(r.contender, r.fault, r.phase.gap_ms[0]) for r in found.records if r.phase] == [
+        ("l3ha", "one-uplink", 8),
+        ("frr-bfd", "silent-death", 7),
+        ("l3ha", "silent-death", 1),
+        ("l3ha", "silent-death", 2),
+    ]
+    assert "1 to 2 runs of each" in table.readme(found, {})
+    watched = Results(
+        (), (Footprint("frr", "l3ha", 1, "agent", 1, 1), Footprint("frr", "frr-bfd", 1, "bgpd", 1, 1)), ()
+    )
+    again = watched.updated(Results((), (Footprint("frr", "l3ha", 1, "agent", 2, 2),), ()))
+    assert [(f.contender, f.cpu_percent) for f in again.footprints] == [("frr-bfd", 1), ("l3ha", 2)]
+    measured = Results(measures=(Measure("A", "x", "ms", (1,)), Measure("B", "y", "ms", (2,))))
+    assert [m.what for m in measured.updated(Results(measures=(Measure("A", "z", "ms", (3,)),))).measures] == ["y", "z"]
+
+
 # --- table -----------------------------------------------------------------------------------------------------------
 
 

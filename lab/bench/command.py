@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -34,7 +33,9 @@ def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.option("--only", default="", callback=_names, help="These contenders, by commas; default: all.")
+@click.option(
+    "--only", default="", callback=_names, help="These contenders, by commas; default: all. What others found is kept."
+)
 @click.option("--faults", default="", callback=_names, help="These faults, by commas; default: all.")
 @click.option("--routers", default="frr,bird", show_default=True, callback=_names, help="Software of R1 and R2.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="How often each.")
@@ -65,25 +66,26 @@ def bench(
     if unknown := set(parts) - set(PARTS):
         raise click.BadParameter(f"no part {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
     path = out / "results.json"
-    if render or (parts and COMPARISON not in parts):
-        results = Results.load(path)
-    else:
-        results = Campaign(
+    partial = bool(only or faults or parts or render)
+    results = Results.load(path) if partial and (render or path.exists()) else Results()
+    if not render and (not parts or COMPARISON in parts):
+        before = results
+        found = Campaign(
             tag=tag,
             contenders=[contenders.by_name(name) for name in only] or contenders.CONTENDERS,
             accidents=[accident.by_name(name) for name in faults] or accident.ACCIDENTS,
             kinds=list(_kinds(routers)),
             runs=runs,
             say=click.echo,
-            save=lambda found: found.save(path),
+            save=lambda found: before.updated(found).save(path),
             footprint_s=seconds,
             logs=out / "log",
         ).run()
+        results = before.updated(found)
     if not render:
         alone = [part for part in parts or PARTS if part in MEASURES and not (only or faults)]
-        measures = [one for part in alone for one in _measured(part, tag, runs, seconds)]
-        kept = [one for one in results.measures if one.subject not in {new.subject for new in measures}]
-        results = replace(results, measures=(*kept, *measures))
+        measures = tuple(one for part in alone for one in _measured(part, tag, runs, seconds))
+        results = results.updated(Results(measures=measures))
         results.save(path)
     click.echo("\n" + table.report(results, {}))
     _publish(results, markdown, docs)

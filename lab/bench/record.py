@@ -130,6 +130,17 @@ class Results:
     footprints: tuple[Footprint, ...] = ()
     measures: tuple[Measure, ...] = ()
 
+    def updated(self, new: Results) -> Results:
+        """This with every cell, footprint and benchmark that was measured again replaced."""
+        cells = {(one.router, one.contender, one.fault) for one in new.records}
+        labs = {(one.router, one.contender) for one in new.footprints}
+        subjects = {one.subject for one in new.measures}
+        return Results(
+            (*(r for r in self.records if (r.router, r.contender, r.fault) not in cells), *new.records),
+            (*(f for f in self.footprints if (f.router, f.contender) not in labs), *new.footprints),
+            (*(m for m in self.measures if m.subject not in subjects), *new.measures),
+        )
+
     def save(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -60,14 +61,20 @@ def select(results: Results, router: str, contender: str, row: Row) -> list[Reco
 
 def readme(results: Results, pictures: dict[str, str]) -> str:
     """Per kind of router the picture and the matrix: longest hole in ms, worse direction, median / maximum."""
-    runs = max((record.run for record in results.records), default=0)
-    parts = [f"{runs} {'run' if runs == 1 else 'runs'} of each."]
+    parts = [f"{_runs(results)} of each."]
     for router in routers(results):
         if router in pictures:
             parts.append(f"![outage per fault and contender, {_ROUTERS[router]} routers]({pictures[router]})")
         parts.append(matrix(results, router))
     notes = _notes(results)
     return "\n\n".join([*parts, notes] if notes else parts)
+
+
+def _runs(results: Results) -> str:
+    """How often the cells were measured; one alone has no maximum."""
+    counts = Counter((record.router, record.contender, record.fault) for record in results.records).values()
+    least, most = min(counts, default=0), max(counts, default=0)
+    return f"{most} {'run' if most == 1 else 'runs'}" if least == most else f"{least} to {most} runs"
 
 
 def matrix(results: Results, router: str) -> str:
@@ -122,11 +129,10 @@ def report(results: Results, pictures: dict[str, str]) -> str:
 
 
 def _report(results: Results, pictures: dict[str, str]) -> Iterator[str]:
-    runs = max((record.run for record in results.records), default=0)
     yield "# Benchmark"
     yield "Written by `make bench`; do not edit."
     yield (
-        f"{runs} {'run' if runs == 1 else 'runs'} of each. The longest hole in the traffic in ms, the packets lost in "
+        f"{_runs(results)} of each. The longest hole in the traffic in ms, the packets lost in "
         "both directions together, and the time in ms with two actives, each as median / maximum. 0: nothing in any "
         "run. Two actives: both nodes claim the role, or the routers send to different nodes; sampled about every "
         "40 ms. One packet per millisecond each way. Every fault hits n1, the preferred node."
