@@ -127,6 +127,10 @@ def test_the_first_step_says_who_starts_and_no_other_does() -> None:
     assert not [e for e in lone.step(Tick(), MS) if isinstance(e, Note) and e.kind is NoteKind.STARTED]
 
 
+def test_an_incarnation_has_64_bits_of_chance() -> None:
+    assert Engine(settings(1), (), lambda n: b"\xff" * n, T0).incarnation == 2**64 - 1
+
+
 def test_nothing_is_said_before_the_speaker_has_told_or_t_det_is_over() -> None:
     """A restart must not be heard as "not ACTIVE"."""
     lone = Lone()

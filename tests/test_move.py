@@ -413,3 +413,22 @@ def test_learning_never_forgets() -> None:
     assert m.seen == 5
     m.learn(Term(9))
     assert (m.seen, m.term) == (9, 5)
+
+
+def test_who_resumes_without_a_memory_takes_the_term_of_its_routes() -> None:
+    m = SrgMachine(GROUP, NodeId(1), TIMERS, None, T0)
+    m.resume(Term(7), (NodeId(2),), T0)
+    assert (m.term, m.seen, m.grant) == (7, 7, None)
+
+
+def test_silence_is_of_an_active_peer_only() -> None:
+    """A peer that is still heard, but not as ACTIVE, holds nothing."""
+    m = machine(SrgState.BACKUP)
+    m.step(facts(SILENT_PEER), T0 - MS)
+    assert rule(m, facts(replace(SILENT_PEER, heard=True), witness_alive=True)) is Rule.SILENCE
+
+
+def test_a_lone_machine_is_looked_at_when_t_boot_is_over() -> None:
+    m = SrgMachine(GROUP, NodeId(1), TIMERS, None, T0)
+    assert m.deadline(facts(None), T0 + TIMERS.elect) == T0 + TIMERS.boot
+    assert m.deadline(facts(None), T0 + TIMERS.boot) is None

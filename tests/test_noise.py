@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l3ha.wire.noise import KK, KKPSK0, Handshake, NoiseError, Pattern, exchange, public_key
+from l3ha.wire.noise import KK, KKPSK0, Handshake, NoiseError, Pattern, _Symmetric, exchange, public_key
 
 VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors" / "noise.json"
 PATTERNS = {
@@ -108,6 +108,29 @@ def test_own_frozen_vector() -> None:
     assert initiator.hash == responder.hash and initiator.finished and responder.finished
     assert initiator.split()[0].seal(7, b"h", b"hello") == bytes.fromhex("8e7e07c2023e84461a5a3fe1ef8c3b6af48ed8b487")
     assert responder.split()[1].open(7, b"h", initiator.split()[0].seal(7, b"h", b"hello")) == b"hello"
+
+
+def test_only_one_side_is_known_beforehand() -> None:
+    """NK: the pre-message is the responder's key, whoever looks at it."""
+    nk = Pattern("NK", False, True, (("e", "es"), ("e", "ee")))
+    initiator = Handshake(nk, initiator=True, prologue=b"", ephemeral=EA, remote_static=public_key(B))
+    responder = Handshake(nk, initiator=False, prologue=b"", ephemeral=EB, static=B)
+    assert responder.read(initiator.write(b"hello")) == b"hello"
+    assert initiator.read(responder.write(b"there")) == b"there"
+    assert initiator.hash == responder.hash
+    with pytest.raises(NoiseError):
+        Handshake(nk, initiator=True, prologue=b"", ephemeral=EA, static=A)
+
+
+def test_no_nonce_is_used_twice_with_one_key() -> None:
+    """Our patterns mix a key into every message; one that does not shall be as safe (section 5.1)."""
+    writer = _Symmetric(b"a name that is longer than any hash of ours")
+    writer.mix_key(b"k" * 32)
+    reader, silent = writer.copy(), writer.copy()
+    first, second = writer.seal(b"word"), writer.seal(b"word")
+    assert [reader.open(first), reader.open(second)] == [b"word", b"word"]
+    silent.open(first)
+    assert silent.cipher is not None and silent.cipher.open(1, silent.hash, second) == b"word"
 
 
 def test_rfc7748_section_6_1() -> None:
