@@ -404,6 +404,8 @@ def test_an_idle_exabgp_is_asked_now_and_then_and_a_missed_event_is_repaired() -
 def test_an_idle_exabgp_is_not_asked_more_often_than_that() -> None:
     world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
     before = len(world.exabgp.commands)
+    world.feed(Tick())
+    assert len(world.exabgp.commands) == before, "a tick for something else"
     world.settle(Renew(7, 1, LEASE), 60 * SECOND)
     asked = world.exabgp.commands[before:]
     assert set(asked) == {"show neighbor summary"} and 60 * SECOND // (2 * AUDIT) < len(asked) <= 60 * SECOND // AUDIT
@@ -481,6 +483,60 @@ def test_every_line_of_the_agent_that_makes_sense_is_answered() -> None:
     told = len(world.told)
     world.feed(AgentLine(b"{}"))
     assert len(world.told) == told and "a line from the agent makes no sense" in world.logs[-1]
+
+
+def test_a_renewal_without_a_wish_is_answered_and_renews_nothing() -> None:
+    world = World()
+    world.feed(AgentUp())
+    world.ask(Renew(0, 0, LEASE))
+    assert world.told[-1] == world.report()
+    assert (world.report().agent, world.report().number, world.report().lease_live) == (0, -1, False)
+
+
+def test_what_another_agents_wish_had_confirmed_says_nothing_of_this_one() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.ask(wish(2, group(LOW, "192.0.2.0/24")))
+    assert [n.confirmed for n in world.report().neighbors] == [1, 1], "the newest that was, of this agent"
+    world.ask(wish(1, group(MEDIUM, "192.0.2.0/24"), agent=8))
+    assert [n.confirmed for n in world.report().neighbors] == [-1, -1]
+
+
+def test_nothing_is_confirmed_after_a_reload_until_it_is_acknowledged_again() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.exabgp.reload()
+    world.listen()
+    assert [n.confirmed for n in world.report().neighbors] == [-1, -1]
+    world.work()
+    assert [n.confirmed for n in world.report().neighbors] == [1, 1]
+
+
+def test_a_wish_is_saved_once() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    assert world.saved is not None
+    world.saved = None
+    world.ask(Renew(7, 1, LEASE))
+    assert world.saved is None
+
+
+def test_the_operator_is_told_what_becomes_of_the_agent() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.logs.clear()
+    world.feed(AgentDown())
+    world.wait(LEASE)
+    assert world.logs == ["the agent is gone; the lease decides", "the agent's lease ran out: lower"]
+
+
+def test_a_generation_has_32_bits() -> None:
+    """RFC 8092."""
+    world = World()
+    world.speaker = Speaker(1, 2**32 - 2, None, world.now, bytes)
+    world.exabgp.come_up(ADDRESSES[0])
+    world.ask(wish(1, group(HIGH, "192.0.2.0/24"), group(LOW, "198.51.100.0/24")))
+    world.work()
+    assert [c.split("large-community [")[1].split("]")[0] for c in world.changes()] == [
+        "65001:1:4294967295",
+        "65001:1:0",
+    ]
 
 
 # --- the lease ------------------------------------------------------------------------------------------------------
