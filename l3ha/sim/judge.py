@@ -196,16 +196,18 @@ class Judge:
             self._broken(Law.S3, f"n{node} announces term {m.term} by {m.rule}; {floor} was announced before")
         self._numbers[node] = max(self._numbers.get(node, 0), m.term)
 
-    def disk_lost(self, node: int) -> None:
-        """S3 asks for what can be known: a number that nobody else has heard is gone with the only disk that held it.
+    def forgotten(self) -> None:
+        """S3 asks for what can be known: a number that no disk holds and no living agent has heard is gone.
 
         It comes again only in contact, so its first owner has started anew, and with it went its routes. Alone, the
         stride of a node that has heard nobody is greater than anything that was lost.
         """
-        others = [n for number, n in self.scene.nodes.items() if number != node]
-        known = [int(m.seen) for n in others for m in n.disk.values()]
-        known += [int(m.seen) for n in others if n.agent is not None for m in n.agent.engine.srgs.values()]
-        self._numbers[node] = min(self._numbers.get(node, 0), max(known, default=0))
+        nodes = self.scene.nodes.values()
+        known = [int(m.seen) for n in nodes for m in n.disk.values()]
+        known += [
+            int(m.seen) for n in nodes if n.agent is not None and n.agent.alive for m in n.agent.engine.srgs.values()
+        ]
+        self._numbers = {node: min(number, max(known, default=0)) for node, number in self._numbers.items()}
 
     def _promised(self, node: int, m: SrgMachine, b: _Before, local: Instant) -> None:
         """S4: while a promise of ours binds, nothing of our own; its holder may hand back by a greater number."""

@@ -52,8 +52,8 @@ class Machine(Protocol):
     def update(self, node: int, router: str, update: Update) -> None:
         """ExaBGP sends an UPDATE."""
 
-    def disk_lost(self, node: int) -> None:
-        """What a node had on disk is gone."""
+    def forgotten(self) -> None:
+        """An agent or a disk is gone, and what only it knew."""
 
     def say(self, node: int, text: str) -> None:
         """For the trace."""
@@ -116,7 +116,7 @@ class Node:
         match fault.kind:
             case Kind.CRASH if fault.value:
                 self.disk.clear()
-                self.world.disk_lost(self.id)
+                self.world.forgotten()
             case Kind.KILL_AGENT if self.agent is not None and fault.value:
                 self.agent.fuse = fault.value
             case Kind.STOP:
@@ -167,6 +167,7 @@ class Node:
     def _agent_died(self) -> None:
         assert self.agent is not None
         self.agent.alive = False
+        self.world.forgotten()
         self.world.say(self.id, "agent is dead")
         self._hang_up()
 
@@ -288,6 +289,7 @@ class Node:
             case ev.Note() | ev.Answer():
                 self.world.say(self.id, told(effect))
             case ev.Exit():
+                self.world.forgotten()
                 self.world.say(self.id, "agent is gone")
                 self._hang_up()
                 self.world.clock.after(PIPE, self.review)

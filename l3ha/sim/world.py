@@ -145,9 +145,9 @@ class World:
         """ExaBGP sends an UPDATE."""
         self.sessions[node, router].send(self, update)
 
-    def disk_lost(self, node: int) -> None:
-        """A node starts without its memory."""
-        self.judge.disk_lost(node)
+    def forgotten(self) -> None:
+        """An agent or a disk is gone, and what only it knew."""
+        self.judge.forgotten()
 
     def say(self, node: int, text: str) -> None:
         """One line of the trace."""
