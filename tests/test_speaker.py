@@ -320,6 +320,24 @@ def test_a_neighbor_that_the_wish_leaves_out_loses_its_routes() -> None:
     assert world.tables() == {ADDRESSES[0]: {"192.0.2.0/24": LOCAL_PREFERENCE[HIGH]}, ADDRESSES[1]: {}}
 
 
+def test_a_neighbor_that_only_a_dead_helper_knew_loses_its_routes() -> None:
+    """Found while the wish, which does not name it, is there already."""
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    w = wish(2, group(HIGH, "192.0.2.0/24"), agent=8)
+    world.saved = None
+    world.start()
+    world.feed(AgentUp())
+    world.ask(Wish(w.agent, w.number, w.lease, w.end, w.generation, w.neighbors[:1]))
+    world.work()
+    assert world.tables() == {ADDRESSES[0]: {"192.0.2.0/24": LOCAL_PREFERENCE[HIGH]}, ADDRESSES[1]: {}}
+
+
+def test_a_new_helper_knows_the_neighbors_of_the_saved_wish_by_name() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.start()
+    assert [(n.name, n.up, n.confirmed) for n in world.report().neighbors] == [("r1", False, -1), ("r2", False, -1)]
+
+
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
@@ -374,6 +392,22 @@ def test_a_lost_answer_is_noticed_and_the_command_repeated() -> None:
     assert world.report().neighbors[0].confirmed == 1
     assert world.tables() == wanted(w)
     assert len(world.changes()) == 3
+
+
+def test_a_long_answer_is_not_a_late_one() -> None:
+    """ExaBGP lists thousands of routes for seconds."""
+    world = World()
+    while world.exabgp.commands[-1:] != ["show adj-rib out"]:
+        world.exabgp.carry_out()
+        world.listen()
+    for n in range(5):
+        world.now += exchange.PATIENCE - MS
+        world.feed(ExabgpLine(f"10.0.1.1 ipv4 unicast 10.{n}.0.0/16 next-hop 10.0.1.2".encode()))
+        world.feed(Tick())
+    assert "ExaBGP does not answer" not in world.logs
+    world.now += exchange.PATIENCE
+    world.feed(Tick())
+    assert world.logs[-1] == "ExaBGP does not answer"
 
 
 def test_a_hung_exabgp_is_not_flooded() -> None:
