@@ -170,6 +170,7 @@ BFD_UP = BfdStatus(
     neighbor="r1",
     address="100.64.11.1",
     local_address="100.64.11.2",
+    source="l3ha",
     multihop=False,
     authenticated=True,
     state="UP",

@@ -115,6 +115,18 @@ class Bfd:
 
 
 @dataclass(frozen=True, slots=True)
+class FrrBfd:
+    """The BFD session with a neighbor is FRR's: bfdd on this node runs it, and is asked for its state."""
+
+    vty_socket: str
+    """Directory of bfdd's VTY socket."""
+    poll: Duration
+    interface: str | None
+    """Which of bfdd's sessions it is, besides the two addresses; None: on whatever interface. So with ``vrf``."""
+    vrf: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbor:
     """A BGP neighbour of this node. ``router`` is what ``reach`` counts: two sessions to one router are one."""
 
@@ -134,7 +146,7 @@ class Neighbor:
     port: int
     password: str | None
     ttl_security: bool
-    bfd: Bfd | None = None
+    bfd: Bfd | FrrBfd | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -163,21 +163,24 @@ def bfd(status: Json) -> list[str]:
     if not status["speaker"]["connected"]:
         lines += ["", "STALE: the speaker is absent, and BFD with it"]
     for one in status["bfd"]:
+        ours = one["source"] == "l3ha"
         kind = ("several hops" if one["multihop"] else "one hop") + (", signed" if one["authenticated"] else "")
+        kind = kind if ours else one["source"]
         lines += ["", f"Neighbor: {one['neighbor']}   {one['local_address']} -> {one['address']} ({kind})"]
         since = "" if one["since"] is None else f" for {age(one['since'])}"
         counted = "" if one["counted"] else "   ✗ not counted as reached"
         lines += field(_LABEL, "State", f"{one['state']}{since}   Flaps: {one['flaps']}{counted}")
         lines += field(_LABEL, "Diagnostic", f"{one['diagnostic']}   Remote: {one['remote_diagnostic']}")
-        lines += field(_LABEL, "Remote State", one["remote_state"])
+        lines += field(_LABEL, "Remote State", one["remote_state"]) if ours else []
         rows = [
-            ("local", _pace(one["interval"]), _pace(one["required_rx"]), one["multiplier"]),
+            ("local", _pace(one["interval"]), _pace(one["required_rx"]), one["multiplier"] or "-"),
             ("remote", _pace(one["remote_tx"]), _pace(one["remote_rx"]), one["remote_multiplier"] or "-"),
         ]
         lines += table(_LABEL, ("Timers", "Sends every", "Takes every", "Multiplier"), rows)
         lines += field(_LABEL, "Detection Time", _pace(one["detection"]))
         dropped = f"Dropped: {_drops(one['drops'])}"
-        lines += field(_LABEL, "Packets", f"sent {one['sent']}   received {one['received']}   {dropped}")
+        counted = f"sent {one['sent']}   received {one['received']}   {dropped}"
+        lines += field(_LABEL, "Packets", counted) if ours else []
         lines += field(_LABEL, "Error", one["error"]) if one["error"] else []
     return lines if status["bfd"] else [*lines, "", "no neighbor has BFD configured"]
 

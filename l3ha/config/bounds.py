@@ -25,6 +25,10 @@ BGP_RECONNECT: Duration = 3 * SECOND
 BFD_SLACK: Duration = 200 * MS
 """Least slack of a BFD session without real-time scheduling; a false alarm costs a BGP session, no takeover."""
 
+POLL_FASTEST: Duration = 20 * MS
+POLL_SLOWEST: Duration = 10 * SECOND
+"""Of questions to FRR's bfdd. An answer of five sessions costs it and us 0.3 ms."""
+
 BFD_FASTEST: Duration = 10 * MS
 BFD_SLOWEST: Duration = 10 * SECOND
 """Interval of BFD: below, the timers of an ordinary machine are too coarse; beyond, BGP's own hold time is faster."""
@@ -71,6 +75,12 @@ def probe(t: Timers, interval: Duration, up: int, down: int) -> Iterator[Broken]
     if t.boot < needed:
         text = f"T_boot = {d(t.boot)}, must be at least BGP reconnect + up x interval"
         yield Broken("timers", "boot", f"{text} = {d(BGP_RECONNECT)} + {up} x {d(interval)} = {d(needed)}")
+
+
+def poll(interval: Duration) -> Iterator[str]:
+    """Bounds of how often FRR's bfdd is asked."""
+    if not POLL_FASTEST <= interval <= POLL_SLOWEST:
+        yield f"is {d(interval)}, must be {d(POLL_FASTEST)} to {d(POLL_SLOWEST)}"
 
 
 def bfd(interval: Duration, multiplier: int) -> Iterator[str]:

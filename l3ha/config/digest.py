@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from l3ha.base.settings import FrrBfd
 from l3ha.config import build
 from l3ha.config.document import Document
 from l3ha.config.model import Group, Monitor, Node, NodeGroup
@@ -57,7 +58,9 @@ def _node(document: Document, node: Node) -> object:
     neighbors = {}
     for n in build.neighbors(document.cluster, node, build.Secrets()):
         bfd = None
-        if n.bfd is not None:
+        if isinstance(n.bfd, FrrBfd):
+            bfd = asdict(n.bfd)
+        elif n.bfd is not None:
             bfd = asdict(n.bfd) | {"auth": None if n.bfd.auth is None else (n.bfd.auth.type, n.bfd.auth.key_id)}
         neighbors[n.name] = asdict(n) | {"password": n.password is not None, "bfd": bfd}
     return {"id": node.id, "public_key": node.public_key, "paths": paths, "neighbors": neighbors}

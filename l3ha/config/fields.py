@@ -188,6 +188,13 @@ def _file(text: str) -> str:
     return text
 
 
+def _directory(text: str) -> str:
+    longest = 90
+    if not text.startswith("/") or not text.isprintable() or len(text.encode()) > longest:
+        raise ValueError(f'{quoted(text)} is not an absolute path of at most {longest} bytes, such as "/run/frr"')
+    return text
+
+
 def between(least: int, most: int) -> tuple[Any, ...]:
     """Metadata of a whole number with limits, both included."""
 
@@ -247,6 +254,7 @@ PublicKey = Annotated[str, *textual(_public_key, "base64 of 32 bytes")]
 Arbiter = Annotated[str, *textual(_arbiter, "router name or address")]
 Description = Annotated[str, *textual(_description, "text")]
 File = Annotated[str, *textual(_file, "file")]
+Directory = Annotated[str, *textual(_directory, "directory")]
 Asn = Annotated[int, AfterValidator(_asn), Word("AS number")]
 Span = Annotated[int, BeforeValidator(_duration), Word("duration")]
 """A duration in nanoseconds, written as text with a unit."""

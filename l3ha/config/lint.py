@@ -34,14 +34,14 @@ def warnings(document: Document) -> Iterator[Fault]:
 
 
 def _neighbor(document: Document, at: KeyPath, node: Node, n: Neighbor) -> Iterator[Fault]:
-    if n.bfd is not None:
+    if n.bfd is not None and n.bfd.source == "l3ha":
         slack = (n.bfd.multiplier - 1) * n.bfd.interval
         if slack < bounds.BFD_SLACK:
             text = f"slack is {d(slack)}: false alarms on a busy machine unless real-time scheduling is granted"
             yield document.fault((*at, "bfd", "interval"), text)
-    elif n.hold_time == 0:
+    elif n.bfd is None and n.hold_time == 0:
         yield document.fault((*at, "hold_time"), "is 0: the router never notices that this node is dead")
-    elif n.hold_time > LONG_HOLD:
+    elif n.bfd is None and n.hold_time > LONG_HOLD:
         text = f"is {n.hold_time} s: for so long the router keeps what a dead node advertised"
         yield document.fault(
             (*at, "hold_time"), f"{text}, where its peer does not advertise the same; {LONG_HOLD} is the default"

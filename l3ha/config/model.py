@@ -19,6 +19,7 @@ from l3ha.config.fields import (
     Asn,
     Community,
     Description,
+    Directory,
     File,
     HostPrefix,
     Interface,
@@ -179,6 +180,11 @@ class BfdAuth(Section):
 class Bfd(Section):
     """``bfd``: the BFD session with a neighbor, RFC 5880; the router must speak BFD with this node too"""
 
+    source: Literal["l3ha", "frr"] = Field(
+        default="l3ha",
+        description="Who speaks BFD on this node: the speaker, or FRR's bfdd, which is configured there and only asked "
+        "here. With frr only `interface`, `vrf`, `poll` and `vty_socket` may stand beside it.",
+    )
     interval: Span = Field(
         default=100 * MS, description="Time between packets, sent and asked for; the slower of both ends wins."
     )
@@ -193,8 +199,22 @@ class Bfd(Section):
         description="Least TTL of what arrives over several hops; each router takes one from 255. Default: 254. One "
         "hop always demands 255 (RFC 5881 section 5).",
     )
-    interface: Interface | None = Field(default=None, description="Send and listen on this interface only.")
+    interface: Interface | None = Field(
+        default=None,
+        description="Send and listen on this interface only; with source frr: bfdd's session is that on it.",
+    )
     auth: BfdAuth | None = Field(default=None, description="Sign packets, and take only signed ones. Default: not.")
+    vrf: Interface | None = Field(
+        default=None, description="Source frr: bfdd's session is the one in this VRF. Default: in whichever."
+    )
+    poll: Span = Field(
+        default=100 * MS, description="Source frr: how often bfdd is asked; what it knows is older by that, here."
+    )
+    vty_socket: Directory = Field(
+        default="/run/frr",
+        description="Source frr: the directory of bfdd's VTY socket, as FRR's option of that name. The speaker's user "
+        "must be in the group frrvty.",
+    )
 
 
 def _switch(value: object) -> object:

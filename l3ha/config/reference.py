@@ -138,7 +138,8 @@ def _bounds() -> str:
         f"- `timers.boot >= {d(bounds.BGP_RECONNECT)} + probe.up x probe.interval`, for every group",
         "- `timers.drain >= timers.bgp`",
         "- `timers.lease > T_det`",
-        f"- `(bfd.multiplier - 1) x bfd.interval >= {d(bounds.SLACK_ALWAYS)}`, for every neighbor with BFD",
+        f"- `(bfd.multiplier - 1) x bfd.interval >= {d(bounds.SLACK_ALWAYS)}`, for every neighbor with BFD of our own",
+        f"- `bfd.poll`: {d(bounds.POLL_FASTEST)} to {d(bounds.POLL_SLOWEST)}",
         "",
     ]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from l3ha.config import bounds, build, levels
 from l3ha.config.build import Unresolvable, host_of, version_of
 from l3ha.config.document import Document, suggestion
 from l3ha.config.lines import KeyPath
-from l3ha.config.model import MAX_ROUTES, Group, Monitor, Neighbor, Node, NodeGroup
+from l3ha.config.model import MAX_ROUTES, Bfd, Group, Monitor, Neighbor, Node, NodeGroup
 from l3ha.wire import noise
 
 
@@ -118,11 +118,32 @@ def _neighbor(document: Document, at: KeyPath, n: Neighbor, asn: int) -> Iterato
     for text in levels.faults(n.preference, ibgp=n.asn == asn):
         yield document.fault((*at, "preference"), text)
     if n.bfd is not None:
-        for text in bounds.bfd(n.bfd.interval, n.bfd.multiplier):
-            yield document.fault((*at, "bfd", "interval"), text)
-        if n.bfd.min_ttl is not None and not n.bfd.multihop:
-            text = "is for multihop only; one hop always demands 255. Write multihop = true, or leave it out"
-            yield document.fault((*at, "bfd", "min_ttl"), text)
+        yield from _bfd(document, (*at, "bfd"), n.bfd)
+
+
+_OF_FRR = ("vrf", "poll", "vty_socket")
+_OF_BOTH = ("source", "interface")
+
+
+def _bfd(document: Document, at: KeyPath, bfd: Bfd) -> Iterator[Fault]:
+    """Each source has settings of its own; what the other one has would be obeyed by nobody."""
+    written = [key for key in type(bfd).model_fields if key in bfd.model_fields_set]
+    if bfd.source == "frr":
+        for key in written:
+            if key not in (*_OF_FRR, *_OF_BOTH):
+                text = 'is for source = "l3ha": bfdd has its own, in frr.conf. Write it there, or leave out source'
+                yield document.fault((*at, key), text)
+        for text in bounds.poll(bfd.poll):
+            yield document.fault((*at, "poll"), text)
+        return
+    for key in written:
+        if key in _OF_FRR:
+            yield document.fault((*at, key), 'is for source = "frr" only. Write that, or leave it out')
+    for text in bounds.bfd(bfd.interval, bfd.multiplier):
+        yield document.fault((*at, "interval"), text)
+    if bfd.min_ttl is not None and not bfd.multihop:
+        text = "is for multihop only; one hop always demands 255. Write multihop = true, or leave it out"
+        yield document.fault((*at, "min_ttl"), text)
 
 
 def _addresses(document: Document) -> Iterator[Fault]:

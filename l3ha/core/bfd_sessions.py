@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from l3ha.base.time import Instant
 from l3ha.core.bfd import BfdChanged, BfdKey, BfdPeer, BfdSession, SendBfd
+from l3ha.core.bfd_frr import FrrSessions, UseFrr
 from l3ha.core.bfd_table import Bfd
 from l3ha.wire.bfd import Diagnostic, State
 from l3ha.wire.wish import BfdReport, BfdWish, NeighborWish
@@ -36,22 +37,25 @@ class BfdSessions:
 
     def __init__(self, entropy: Callable[[int], bytes], now: Instant) -> None:
         self.machine = Bfd((), entropy, now)
+        self.frr = FrrSessions()
+        """Those that FRR's bfdd runs instead."""
         self._neighbors: tuple[NeighborWish, ...] = ()
         self._used: tuple[BfdPeer, ...] = ()
         self._faults: dict[str, str] = {}
 
-    def use(self, neighbors: tuple[NeighborWish, ...], now: Instant) -> list[SendBfd | UseBfd]:
+    def use(self, neighbors: tuple[NeighborWish, ...], now: Instant) -> list[SendBfd | UseBfd | UseFrr]:
         """Have the sessions that these neighbors ask for; nothing where that is so already."""
         if neighbors is self._neighbors:
             return []
         self._neighbors = neighbors
+        asked = self.frr.use(neighbors)
         peers = tuple({n.address: _peer(n.address, n.bfd) for n in neighbors if n.bfd is not None}.values())
         if peers == self._used:
-            return []
+            return [*asked]
         self._used = peers
         farewells = self.machine.configure(peers, now)
         self._faults = {a: fault for a, fault in self._faults.items() if a in self.machine.sessions}
-        return [*_sent(farewells), UseBfd(peers)]
+        return [*_sent(farewells), UseBfd(peers), *asked]
 
     def leave(self) -> list[SendBfd]:
         """ExaBGP is gone."""
@@ -67,7 +71,8 @@ class BfdSessions:
 
     def report(self, now: Instant) -> tuple[BfdReport, ...]:
         """Every session as the agent is told."""
-        return tuple(_report(s, self._faults.get(address), now) for address, s in self.machine.sessions.items())
+        own = tuple(_report(s, self._faults.get(address), now) for address, s in self.machine.sessions.items())
+        return own + self.frr.report(now)
 
 
 def told(changed: BfdChanged) -> str | None:

@@ -60,7 +60,7 @@ from l3ha.wire import wishline
 from l3ha.wire.bfd import State
 from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
-from l3ha.wire.wish import Goodbye, Report
+from l3ha.wire.wish import BfdReport, Goodbye, Report
 
 ECHO_IDENTIFIER = 0x4C00
 """Plus the node id: nodes share the floating source address, so replies to the other's requests may arrive here."""
@@ -266,9 +266,7 @@ class Engine:
         for neighbor, state in self.speaker.neighbors.items():
             self._observe(MonitorKind.BGP, neighbor, state.up, "session " + ("up" if state.up else "down"), now, out)
             if state.bfd is not None:
-                up = state.bfd.state == State.UP
-                reason = f"session {State(state.bfd.state).name}{because(state.bfd.diagnostic)}"
-                self._observe(MonitorKind.BFD, neighbor, up, reason, now, out)
+                self._observe_bfd(neighbor, state.bfd, now, out)
         for a in advertised:
             machine = self.srgs.get(SrgId(a.srg))
             if machine is None or a.level is not Level.HIGH or a.term > MAX_HEARD_TERM:
@@ -480,6 +478,15 @@ class Engine:
                 m = watch.monitor
                 if m.kind is kind and m.subject == subject and watch.observe(up, reason, now):
                     out.append(_monitor_note(group, watch))
+
+    def _observe_bfd(self, neighbor: str, s: BfdReport, now: Instant, out: list[Effect]) -> None:
+        if s.state is not None:
+            reason = f"session {State(s.state).name}{because(s.diagnostic)}"
+            self._observe(MonitorKind.BFD, neighbor, s.state == State.UP, reason, now, out)
+            return
+        for watch in (w for watches in self.watches.values() for w in watches):
+            if watch.monitor.kind is MonitorKind.BFD and watch.monitor.subject == neighbor:
+                watch.cannot_tell(s.error or "the session is unknown")
 
     def _misleading(self, srg: SrgId, probe: Probe, out: list[Effect]) -> None:
         """In contact the probe only informs: a router that does not follow is the operator's to mend (protocol §2)."""

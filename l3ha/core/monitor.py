@@ -50,6 +50,11 @@ class Watch:
         self.next = now + self.monitor.interval
         return self.sample(ok, reason, now)
 
+    def cannot_tell(self, reason: str) -> None:
+        """The state of the object is unknown: no sample, so the verdict and the counts stay as they are."""
+        self.observed = None
+        self.reason = f"cannot tell: {reason}"
+
     def tick(self, now: Instant) -> bool:
         """Repeat the last observation as a sample when one is due; True when the verdict changed."""
         if self.observed is None or now < self.next:

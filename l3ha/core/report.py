@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import l3ha
 from l3ha.base.names import Level, SrgId
-from l3ha.base.settings import Arbiter, Bfd, Neighbor
+from l3ha.base.settings import Arbiter, Bfd, FrrBfd, Neighbor
 from l3ha.base.time import Duration, Instant
 from l3ha.core import picture, preference
 from l3ha.core.bfd import SINGLE_HOP_TTL
@@ -238,33 +238,39 @@ def _neighbors(e: Engine, now: Instant) -> tuple[NeighborStatus, ...]:
     return tuple(out)
 
 
-def _bfd(n: Neighbor, asked: Bfd, state: NeighborState, now: Instant) -> BfdStatus:
+def _bfd(n: Neighbor, asked: Bfd | FrrBfd, state: NeighborState, now: Instant) -> BfdStatus:
     s = state.bfd
+    own = asked if isinstance(asked, Bfd) else None
     return BfdStatus(
         neighbor=n.name,
         address=n.address,
         local_address=n.local_address,
-        multihop=asked.min_ttl < SINGLE_HOP_TTL,
-        authenticated=asked.auth is not None,
-        state=State(s.state).name if s else "UNKNOWN",
-        remote_state=State(s.remote_state).name if s else "UNKNOWN",
+        source="l3ha" if own else "FRR bfdd",
+        multihop=own.min_ttl < SINGLE_HOP_TTL if own else None,
+        authenticated=own.auth is not None if own else None,
+        state=_state(s.state if s else None),
+        remote_state=_state(s.remote_state if s else None),
         diagnostic=_diagnostic(s.diagnostic if s else 0),
         remote_diagnostic=_diagnostic(s.remote_diagnostic if s else 0),
-        since=_age(state.bfd_since, now),
+        since=_age(state.bfd_since, now) if s and s.state is not None else None,
         interval=(s.interval or None) if s else None,
-        required_rx=s.required_rx if s else asked.interval,
+        required_rx=(s.required_rx or None) if s else own.interval if own else None,
         remote_tx=s.remote_tx if s and s.remote_multiplier else None,
         remote_rx=s.remote_rx if s and s.remote_multiplier else None,
-        multiplier=s.multiplier if s else asked.multiplier,
+        multiplier=(s.multiplier or None) if s else own.multiplier if own else None,
         remote_multiplier=(s.remote_multiplier or None) if s else None,
         detection=(s.detection or None) if s else None,
         counted=not state.cut,
-        sent=s.sent if s else 0,
-        received=s.received if s else 0,
+        sent=(s.sent if s else 0) if own else None,
+        received=(s.received if s else 0) if own else None,
         drops=dict(s.drops) if s else {},
         flaps=s.flaps if s else 0,
         error=s.error if s else None,
     )
+
+
+def _state(number: int | None) -> str:
+    return "UNKNOWN" if number is None else State(number).name
 
 
 def _diagnostic(number: int) -> str:

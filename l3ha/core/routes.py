@@ -6,7 +6,8 @@ before T_bgp, otherwise every change of level would make every router vanish for
 A router whose BFD session was up and is down is not counted either, though BGP says that it is up: TCP notices a dead
 path only after the hold time, and many routers let BGP come back without BFD (measured: FRR after one second). Whether
 BFD was up is what the speaker's process has seen, so a session that never came up, because the router is not set up for
-it, takes nothing away; nor does a router that says AdminDown (RFC 5882 §3.2: that is no failure).
+it, takes nothing away; nor does a router that says AdminDown (RFC 5882 §3.2: that is no failure). A state that cannot
+be told (FRR's bfdd does not answer) changes nothing: what was last known still counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Bfd, Neighbor, Settings
+from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings
 from l3ha.base.time import Duration, Instant
 from l3ha.core import preference
 from l3ha.core.bfd_sessions import because
@@ -25,6 +26,7 @@ from l3ha.wire.wish import (
     Advertised,
     BfdReport,
     BfdWish,
+    FrrWish,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -55,11 +57,15 @@ class NeighborState:
     """As last told; None where the speaker runs no session with it."""
     bfd_since: Instant | None = None
 
-    @property
-    def cut(self) -> bool:
-        """BFD says that the router is gone (see the module)."""
-        s = self.bfd
-        return s is not None and s.flaps > 0 and s.state in _DOWN and s.remote_state != State.ADMIN_DOWN
+    cut: bool = False
+    """BFD says that the router is gone (see the module)."""
+
+    def tell_bfd(self, s: BfdReport | None, now: Instant) -> None:
+        """What the speaker says of the session; None: nothing."""
+        self.bfd = s
+        self.bfd_since = None if s is None else now - s.age
+        if s is None or s.state is not None:
+            self.cut = s is not None and s.flaps > 0 and s.state in _DOWN and s.remote_state != State.ADMIN_DOWN
 
 
 class SpeakerLink:
@@ -93,7 +99,7 @@ class SpeakerLink:
         self._heard = now
         self.wish = None
         for state in self.neighbors.values():
-            state.bfd = state.bfd_since = None  # flaps are counted by each process of the speaker
+            state.tell_bfd(None, now)  # flaps are counted by each process of the speaker
         return Note(NoteKind.SPEAKER, "speaker connected")
 
     def down(self, now: Instant) -> Note:
@@ -222,16 +228,17 @@ class SpeakerLink:
         return self.wish
 
     def _neighbor_wish(self, n: Neighbor, levels: Levels, *, withdraw: bool) -> NeighborWish:
-        bfd = None if n.bfd is None else _bfd_wish(n.local_address, n.bfd)
+        bfd = _bfd_wish(n.local_address, n.bfd) if isinstance(n.bfd, Bfd) else None
+        frr = _frr_wish(n.local_address, n.bfd) if isinstance(n.bfd, FrrBfd) else None
         if withdraw:
-            return NeighborWish(n.name, n.address, (), (), bfd)
+            return NeighborWish(n.name, n.address, (), (), bfd, frr)
         routes: list[RouteGroup] = []
         fallback: list[RouteGroup] = []
         for srg, prefixes, rank in self._groups():
             level, term = levels.get(srg, (Level.LOW, Term(0)))
             routes += _groups(n, srg, level, term, rank, prefixes)
             fallback += _groups(n, srg, Level.LOW, Term(0), rank, prefixes)
-        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd)
+        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr)
 
     def _groups(self) -> list[tuple[SrgId, tuple[str, ...], int]]:
         s = self.settings
@@ -258,17 +265,31 @@ class SpeakerLink:
         return notes
 
     def _bfd(self, name: str, state: NeighborState, s: BfdReport | None, now: Instant) -> list[Note]:
-        was, state.bfd = state.bfd, s
-        state.bfd_since = None if s is None else now - s.age
+        was = state.bfd
+        state.tell_bfd(s, now)
+        if s is not None and s.state is None:
+            return self._untold(name, was, s)
         if s is None or (was is not None and (was.state, was.flaps) == (s.state, s.flaps)):
             return []
         if s.state == State.UP:
             return [Note(NoteKind.NEIGHBOR, f"BFD session to {name} is up")]
         if s.state in _DOWN and s.flaps > (was.flaps if was is not None else 0):
             why = because(s.diagnostic)
-            said = f" (it says {State(s.remote_state).name}{because(s.remote_diagnostic)})" if why else ""
+            theirs = "" if s.remote_state is None else State(s.remote_state).name
+            heard = f"{theirs}{because(s.remote_diagnostic)}".removeprefix(": ")
+            said = f" (it says {heard})" if why and heard else ""
             return [Note(NoteKind.NEIGHBOR, f"BFD session to {name} is down{why}{said}", alarm=state.cut)]
+        if was is not None and was.state is None:
+            return [
+                Note(NoteKind.NEIGHBOR, f"BFD session to {name} is {State(s.state or 0).name}, as bfdd tells again")
+            ]
         return []
+
+    def _untold(self, name: str, was: BfdReport | None, s: BfdReport) -> list[Note]:
+        """Said once, however many times bfdd is asked in vain."""
+        if was is not None and was.state is None:
+            return []
+        return [Note(NoteKind.NEIGHBOR, f"BFD state of {name} is unknown: {s.error}", alarm=True)]
 
     def _session(self, name: str, state: NeighborState, up: bool, now: Instant) -> list[Note]:
         if up == state.up:
@@ -279,7 +300,7 @@ class SpeakerLink:
     def _sessions_lost(self, now: Instant) -> list[Note]:
         notes: list[Note] = []
         for name, state in self.neighbors.items():
-            state.bfd = state.bfd_since = None
+            state.tell_bfd(None, now)
             notes += self._report(name, state, None, False, now)
         return notes
 
@@ -306,6 +327,10 @@ def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:
         key_id=0 if auth is None else auth.key_id,
         key="" if auth is None else auth.key.hex(),
     )
+
+
+def _frr_wish(local_address: str, bfd: FrrBfd) -> FrrWish:
+    return FrrWish(bfd.vty_socket, bfd.poll, local_address, bfd.interface, bfd.vrf)
 
 
 def _groups(

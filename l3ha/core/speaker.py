@@ -29,6 +29,7 @@ from typing import TypeAlias
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND, Duration, Instant
 from l3ha.core.bfd import BfdChanged, SendBfd
+from l3ha.core.bfd_frr import FrrAnswer, FrrSilent, UseFrr
 from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, UseBfd, told
 from l3ha.core.exchange import Exchange, Fate, Outcome
 from l3ha.core.ledger import Job, Ledger, target_of
@@ -85,7 +86,9 @@ class Tick:
     """A deadline may be due. The shell has read every descriptor dry before it says so."""
 
 
-SpeakerEvent: TypeAlias = ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick | BfdChanged | BfdTrouble
+SpeakerEvent: TypeAlias = (
+    ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick | BfdChanged | BfdTrouble | FrrAnswer | FrrSilent
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class Log:
     text: str
 
 
-SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log | SendBfd | UseBfd
+SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log | SendBfd | UseBfd | UseFrr
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,11 @@ class Speaker:
                     self._log(text)
             case BfdTrouble():
                 self._log(self.bfd.trouble(event))
+            case FrrAnswer():
+                self.bfd.frr.heard(event, now)
+            case FrrSilent(directory, reason):
+                self.bfd.frr.heard(event, now)
+                self._log(f"bfdd in {directory}: {reason}")
             case Tick():
                 self._timers(now)
         wish = self._wish or self._saved

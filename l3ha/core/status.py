@@ -85,8 +85,8 @@ class PeerStatus:
     """Sections of the configuration that are not the same on both nodes."""
     reach: tuple[str, ...]
     paths: tuple[PathStatus, ...]
-    sent: int
-    received: int
+    sent: int | None
+    received: int | None
     drops: Mapping[str, int]
     """Datagrams dropped, by reason."""
 
@@ -217,11 +217,15 @@ class BfdStatus:
     neighbor: str
     address: str
     local_address: str
-    multihop: bool
-    authenticated: bool
+    source: str
+    """``l3ha``: the speaker runs it; ``FRR bfdd``: bfdd on this node does, and is asked."""
+    multihop: bool | None
+    """None, here and in what follows: bfdd's affair, or not told."""
+    authenticated: bool | None
     state: str
-    """UP, INIT, DOWN, ADMIN_DOWN; UNKNOWN: the speaker has not told."""
+    """UP, INIT, DOWN, ADMIN_DOWN; UNKNOWN: the speaker has not told, or bfdd cannot be asked (``error`` says why)."""
     remote_state: str
+    """As ``state``; of FRR's sessions only ADMIN_DOWN is known, from the diagnostic."""
     diagnostic: str
     """Why it went down last; NONE while it is up."""
     remote_diagnostic: str
@@ -229,17 +233,17 @@ class BfdStatus:
     """How long it is in this state."""
     interval: Duration | None
     """At which we send, before jitter."""
-    required_rx: Duration
+    required_rx: Duration | None
     remote_tx: Duration | None
     remote_rx: Duration | None
-    multiplier: int
+    multiplier: int | None
     remote_multiplier: int | None
     detection: Duration | None
     """Silence for this long takes it down."""
     counted: bool
     """False: BFD says that the router is gone, so ``reach`` does not count it."""
-    sent: int
-    received: int
+    sent: int | None
+    received: int | None
     drops: Mapping[str, int]
     flaps: int
     error: str | None

@@ -10,6 +10,7 @@ from l3ha.base.time import MS, SECOND, Duration
 from l3ha.core import events as ev
 from l3ha.core import speaker as sp
 from l3ha.core.bfd import SendBfd
+from l3ha.core.bfd_frr import UseFrr
 from l3ha.core.bfd_sessions import UseBfd
 from l3ha.core.engine import Engine
 from l3ha.core.events import Memory
@@ -310,7 +311,7 @@ class Node:
                 self.saved = data
             case sp.Log(text):
                 self.world.say(self.id, f"speaker: {text}")
-            case SendBfd() | UseBfd():
+            case SendBfd() | UseBfd() | UseFrr():
                 pass  # no neighbor of this world asks for BFD
 
     def _to_agent(self, wire: tuple[Agent, Helper], line: ev.SpeakerLine) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from l3ha.base.time import SECOND, Duration, Instant
 from l3ha.core.bfd import SendBfd
+from l3ha.core.bfd_frr import UseFrr
 from l3ha.core.bfd_sessions import UseBfd
 from l3ha.core.speaker import (
     AgentDown,
@@ -33,6 +34,7 @@ from l3ha.core.speaker import (
 )
 from l3ha.speaker.agent import AgentLink
 from l3ha.speaker.bfd import BfdLoop
+from l3ha.speaker.frr import FrrLoop
 from l3ha.speaker.lines import Closed, LineReader, Overflow, Writer
 
 STATE_NAME = "speaker.json"
@@ -102,6 +104,7 @@ class Shell:
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
         self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log)
+        self._frr = FrrLoop(boottime, self._feed)
 
     def run(self) -> None:
         """Until ExaBGP is gone."""
@@ -130,6 +133,8 @@ class Shell:
         self._watch()
         ready = [descriptor for descriptor, _ in self._poll.poll(self._timeout())]
         self._bfd.serve(ready)
+        self._frr.serve(ready)
+        self._bfd.serve_if_due()
         now = boottime()
         due = self._deadline is not None and self._deadline <= now
         if due or not self._lines.isdisjoint(ready):
@@ -141,14 +146,15 @@ class Shell:
             self._feed(AgentUp())
 
     def _timeout(self) -> float | None:
-        times = (self._bfd.deadline, self._deadline, self._agent.next_try)
+        times = (self._bfd.deadline, self._frr.deadline, self._deadline, self._agent.next_try)
         first = min((t for t in times if t is not None), default=None)
         return None if first is None else max(0.0, (first - boottime()) / SECOND)
 
     def _watch(self) -> None:
         """Poll what can speak, and for writing only where something waits."""
         agent = self._agent.descriptor
-        state = (self._stdout.pending, agent, self._agent.pending, self._bfd.generation)
+        asked = self._frr.connections
+        state = (self._stdout.pending, agent, self._agent.pending, self._bfd.generation, asked)
         if state == self._watched:
             return
         self._watched = state
@@ -159,7 +165,7 @@ class Shell:
             self._poll.register(1, select.EPOLLOUT)
         if agent is not None:
             self._poll.register(agent, select.EPOLLIN | (select.EPOLLOUT if self._agent.pending else 0))
-        for descriptor in self._bfd.filenos:
+        for descriptor in (*self._bfd.filenos, *(vty.fileno() for vty in asked)):
             self._poll.register(descriptor, select.EPOLLIN)
         self._lines = frozenset({0, 1} if agent is None else {0, 1, agent})
 
@@ -210,6 +216,8 @@ class Shell:
                     self._bfd.send(address, data)
                 case UseBfd(peers):
                     self._bfd.use(peers)
+                case UseFrr(daemons):
+                    self._frr.use(daemons)
         self._deadline = self._speaker.next_deadline()
 
     def _tell_agent(self, data: bytes) -> None:

@@ -52,6 +52,19 @@ class BfdWish:
 
 
 @dataclass(frozen=True, slots=True)
+class FrrWish:
+    """The BFD session with one neighbor is FRR's: where to ask bfdd for it, and which of its sessions it is."""
+
+    directory: str
+    """Of bfdd's VTY socket."""
+    poll: Duration
+    local_address: str
+    interface: str | None
+    """None: on whatever interface; so with ``vrf``."""
+    vrf: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NeighborWish:
     """All that one neighbor shall hold from us."""
 
@@ -62,6 +75,8 @@ class NeighborWish:
     """What it shall hold instead once the lease has run out and its end is ``lower``."""
     bfd: BfdWish | None = None
     """Lasts beyond the lease: BFD speaks for ExaBGP and this node's way to the router, not for the agent."""
+    frr: FrrWish | None = None
+    """Instead of ``bfd``. A field of its own, so that a speaker that knows only BFD of its own takes the routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +119,10 @@ class BfdReport:
     """What the speaker knows about one BFD session. What changes with every packet is not compared."""
 
     address: str
-    state: int
-    """Numbers of RFC 5880 §4.1, here and below."""
-    remote_state: int
+    state: int | None
+    """Numbers of RFC 5880 §4.1, here and below; None: FRR's bfdd was asked, and it cannot be told."""
+    remote_state: int | None
+    """None: bfdd does not tell."""
     diagnostic: int
     remote_diagnostic: int
     interval: Duration
@@ -122,7 +138,7 @@ class BfdReport:
     flaps: int
     """How often the session left UP, by itself or by the peer's word."""
     error: str | None
-    """Why it cannot send or hear."""
+    """Why it cannot send or hear, or why its state cannot be told."""
     age: Duration = field(compare=False)
     """How long it is in this state."""
     sent: int = field(compare=False)

@@ -21,6 +21,7 @@ from l3ha.wire.wish import (
     Attributes,
     BfdReport,
     BfdWish,
+    FrrWish,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -123,6 +124,7 @@ def _neighbor(raw: dict[str, Any]) -> NeighborWish:
         routes=_many(raw["routes"], _group),
         fallback=_many(raw["fallback"], _group),
         bfd=None if raw.get("bfd") is None else _bfd(raw["bfd"]),
+        frr=None if raw.get("frr") is None else _frr(raw["frr"]),
     )
 
 
@@ -130,12 +132,9 @@ def _bfd(raw: dict[str, Any]) -> BfdWish:
     auth = None if raw["auth"] is None else _int(raw["auth"], 8)
     if auth not in (None, KEYED_SHA1, METICULOUS_SHA1):
         raise ValueError(f"{auth} is no authentication type that is known here")
-    interface = None if raw["interface"] is None else _text(raw["interface"], _INTERFACE_LENGTH)
-    if interface is not None and (not interface.isprintable() or not interface.isascii()):
-        raise ValueError("this is not the name of an interface")
     return BfdWish(
         local_address=_address(raw["local_address"]),
-        interface=interface,
+        interface=_interface(raw["interface"]),
         interval=_int(raw["interval"], 62, least=1),
         multiplier=_int(raw["multiplier"], 8, least=1),
         min_ttl=_int(raw["min_ttl"], 8, least=1),
@@ -143,6 +142,26 @@ def _bfd(raw: dict[str, Any]) -> BfdWish:
         key_id=_int(raw["key_id"], 8),
         key=bytes.fromhex(_text(raw["key"], 2 * SHA1_KEY)).hex(),
     )
+
+
+def _frr(raw: dict[str, Any]) -> FrrWish:
+    directory = _text(raw["directory"], _TEXT_LENGTH)
+    if not directory.startswith("/") or "\0" in directory:
+        raise ValueError("this is not the path of a directory")
+    return FrrWish(
+        directory=directory,
+        poll=_int(raw["poll"], 62, least=1),
+        local_address=_address(raw["local_address"]),
+        interface=_interface(raw["interface"]),
+        vrf=_interface(raw["vrf"]),  # a VRF is an interface of the kernel
+    )
+
+
+def _interface(raw: object) -> str | None:
+    name = None if raw is None else _text(raw, _INTERFACE_LENGTH)
+    if name is not None and (not name.isprintable() or not name.isascii()):
+        raise ValueError("this is not the name of an interface")
+    return name
 
 
 def _group(raw: dict[str, Any]) -> RouteGroup:
@@ -182,12 +201,16 @@ def _session(raw: dict[str, Any]) -> BfdReport:
     numbers = {name: _int(raw[name], 62) for name in _SESSION_NUMBERS}
     return BfdReport(
         address=_address(raw["address"]),
-        state=State(_int(raw["state"], 2)),
-        remote_state=State(_int(raw["remote_state"], 2)),
+        state=_state(raw["state"]),
+        remote_state=_state(raw["remote_state"]),
         error=None if error is None else _text(error, _TEXT_LENGTH),
         drops=_many(raw["drops"], _drop),
         **numbers,
     )
+
+
+def _state(raw: object) -> State | None:
+    return None if raw is None else State(_int(raw, 2))
 
 
 _SESSION_NUMBERS = (
