@@ -514,7 +514,7 @@ def test_counts_of_the_probe_start_again_with_contact_gained_or_lost() -> None:
     world.cut.update({"icl", "r1", "r2"})
     world.until(lambda: not peer.contact, SECOND)
     assert probe.count <= 1
-    world.run(400 * MS)
+    world.run(320 * MS)
     assert probe.count >= 2
     world.cut.clear()
     world.until(lambda: peer.contact, SECOND)

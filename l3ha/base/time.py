@@ -22,6 +22,12 @@ _UNITS = {"us": US, "ms": MS, "s": SECOND, "m": MINUTE, "min": MINUTE, "h": HOUR
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h)")
 
 
+def after(now: Instant, interval: Duration) -> Instant:
+    """The next multiple of ``interval``: what has the same interval in one process is due at the same instants, so that
+    one turn of the loop serves all of it."""
+    return now - now % interval + interval
+
+
 def parse_duration(text: str) -> Duration:
     """``"100ms"`` -> 100_000_000. Units: us, ms, s, m (or min), h. Raises ``ValueError`` with what would be right."""
     match = _DURATION.fullmatch(text.strip())

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from l3ha.base.names import NodeId
 from l3ha.base.settings import EchoTarget
-from l3ha.base.time import Duration, Instant
+from l3ha.base.time import Duration, Instant, after
 from l3ha.core.events import SendEcho
 from l3ha.wire import icmp
 
@@ -61,7 +61,7 @@ class Echo:
         if self.sent:
             self.closed = EchoResult.SILENT if self._current is EchoResult.PENDING else self._current
         interval = self.target.interval
-        self.next = max(self.next + interval, now + interval // 2)
+        self.next = after(now + interval // 2 - 1, interval)  # a sample lasts half an interval at least
         self._current = EchoResult.PENDING
         return self.again(now, entropy)
 

@@ -17,7 +17,7 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
 from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings
-from l3ha.base.time import MS, Duration, Instant
+from l3ha.base.time import MS, Duration, Instant, after
 from l3ha.core import picture
 from l3ha.core.bfd_sessions import because
 from l3ha.core.echo import Echo, EchoResult
@@ -458,9 +458,7 @@ class Engine:
         decisive = picture.decisive(self, now)
         if now < self._next_beat and decisive == self._said:
             return
-        interval = self.settings.timers.heartbeat
-        due = self._next_beat + interval
-        self._next_beat = due if now < due <= now + interval else now + interval
+        self._next_beat = after(now, self.settings.timers.heartbeat)
         self._said = decisive
         said = picture.words(self, now)
         for peer in self.peers.values():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from l3ha.base.names import Verdict
 from l3ha.base.settings import Arbiter, EchoTarget, Srg
-from l3ha.base.time import Duration, Instant
+from l3ha.base.time import Duration, Instant, after
 from l3ha.core.echo import Echo, EchoResult
 
 
@@ -46,7 +46,7 @@ class Probe:
                 self.answered |= {arbiter.name}
         if now < self.next:
             return
-        self.next = max(self.next + self.interval, now + self.interval // 2)
+        self.next = after(now + self.interval // 2 - 1, self.interval)
         verdict = self._judge(echoes, active=active)
         if now < self._quiet_until:
             self.verdict, self.count = verdict, 0
