@@ -131,7 +131,7 @@ class _Asked:
         ]
         if len(mine) != 1:
             text = f"{len(mine) or 'no'} session{'s' * (len(mine) > 1)} from {w.local_address} to {self._address}"
-            self.lost(f"bfdd has {text}{': name its interface or vrf' if mine else f', and {len(found)} others'}")
+            self.lost(f"bfdd has {text}{': name its interface or vrf' if mine else f' among its {len(found)}'}")
         else:
             self._judge(mine[0], now)
 
