@@ -53,7 +53,7 @@ def frr_answer(data: bytes) -> None:
     agent is told of a state or of none, and why."""
     whole = frr.cut(data)
     text = whole[0] if isinstance(whole, tuple) else data
-    found = frr.sessions(text)
+    found = frr.sessions(text, FRR_ASKED)
     assert isinstance(found, frr.BadAnswer | tuple)
     assert not isinstance(found, frr.BadAnswer) or 0 < len(str(found)) < LONGEST_SHOWN
     machine = Machine(1, 1, None, 0, bytes)
