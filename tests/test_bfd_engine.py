@@ -115,6 +115,7 @@ def test_a_state_that_cannot_be_told_changes_nothing_and_is_said_once(known: Bfd
     assert [n.alarm for n in node.notes if "unknown" in n.text] == [True]
     (shown,) = report.status(node.engine, node.now).bfd
     assert (shown.source, shown.state, shown.error, shown.since) == ("FRR bfdd", "UNKNOWN", "no answer for 1s", None)
+    assert shown.witness is None, "it was not asked to be one"
     assert shown.counted is verdict and (shown.sent, shown.multihop, shown.authenticated) == (None, None, None)
     node.notes.clear()
     node.say(known)
@@ -154,3 +155,10 @@ def test_a_source_that_was_never_asked() -> None:
     assert (session.state, session.required_rx, session.multiplier, session.error) == ("UNKNOWN", None, None, None)
     (watch,) = node.engine.watches[node.engine.settings.srgs[0].id]
     assert watch.up is None
+
+
+def test_a_witness_is_shown() -> None:
+    node = Node(replace(OWN, witness=True))
+    for said, witness in (((), False), ((SESSION,), True), ((replace(SESSION, detection=SECOND),), False)):
+        node.say(*said)
+        assert report.status(node.engine, node.now).bfd[0].witness is witness

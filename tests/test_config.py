@@ -482,7 +482,10 @@ def test_bfd_of_frr() -> None:
     assert of('{ source = "frr" }') == FrrBfd("/run/frr", 100 * MS, None, None)
     text = '{ source = "frr", poll = "50ms", vty_socket = "/run/frr/red", interface = "e0", vrf = "red" }'
     assert of(text) == FrrBfd("/run/frr/red", 50 * MS, "e0", "red")
-    assert warned(("hold_time = 9", 'hold_time = 90\nbfd = { source = "frr" }')) == []
+    assert of('{ source = "frr", witness = true }') == FrrBfd("/run/frr", 100 * MS, None, None, True)
+    assert of("{ witness = true }") == Bfd(100 * MS, 3, 255, None, None, True)
+    for text in ('{ source = "frr" }', '{ source = "frr", poll = "299ms", witness = true }', "{ witness = true }"):
+        assert warned(("hold_time = 9", f"hold_time = 90\nbfd = {text}")) == []
 
 
 def test_a_fault_of_bfd_has_its_line() -> None:
@@ -514,6 +517,8 @@ WARNINGS: list[tuple[list[tuple[str, str]], str, str]] = [
     ([("id = 2", "id = 2\nasn = 65011"), *[(f'next_hop6 = "fd00:1{n}::2"', 'preference = "med"') for n in (1, 2)]], "node.n2.neighbor.r2.preference", "router r2 sees AS 65010 from n1 and AS 65011 from n2"),
     ([('interval = "100ms"', 'interval = "50ms"\nallow_unsafe_timers = true')], "icl.allow_unsafe_timers", "slack is 200ms"),
     ([("hold_time = 9", 'bfd = { interval = "50ms" }')], "node.n1.neighbor.r1.bfd.interval", "slack is 100ms: false alarms on a busy machine"),
+    ([("hold_time = 9", 'bfd = { interval = "101ms", witness = true }')], "node.n1.neighbor.r1.bfd.witness", "detects too late to be a witness: within T_det - 2 x icl.interval = 300ms"),
+    ([("hold_time = 9", 'bfd = { source = "frr", poll = "300ms", witness = true }')], "node.n1.neighbor.r1.bfd.witness", "= 0s it must be down"),
     ([("[speaker]", '[timers]\nverify = "400ms"\n[speaker]')], "timers.verify", "planned moves may be handed back"),
     ([("n1 = 200", "n1 = 100")], "srg.1.priority", "the greater id decides"),
     ([('probe = { arbiters = ["r1", "r2"], interval = "100ms", up = 2, down = 3 }', "")], "srg.1.probe", "without arbiters"),
