@@ -149,6 +149,32 @@ def test_show_bfd(tmp_path: Path) -> None:
     assert "STALE" in show(tmp_path, CASES["no_speaker"], "bfd").output
 
 
+def test_show_bfd_of_frr(tmp_path: Path) -> None:
+    frr = replace(
+        ACTIVE.bfd[0],
+        source="FRR bfdd",
+        multihop=None,
+        authenticated=None,
+        remote_state="UNKNOWN",
+        sent=None,
+        received=None,
+        drops={},
+    )
+    shown = show(tmp_path, replace(ACTIVE, bfd=(frr,)), "bfd")
+    assert shown.exit_code == 0
+    assert "Neighbor: r1   100.64.11.2 -> 100.64.11.1 (FRR bfdd)" in shown.output
+    assert "Detection Time: 400ms" in shown.output and "Witness" not in shown.output
+    assert "Packets" not in shown.output and "Remote State" not in shown.output
+    (tmp_path / protocol.SOCKET_NAME).unlink()
+    for witness, words in ((True, "Witness: ✓ proves that the router lives"), (False, "Witness: ✗ proves nothing")):
+        assert words in show(tmp_path, replace(ACTIVE, bfd=(replace(frr, witness=witness),)), "bfd").output
+        (tmp_path / protocol.SOCKET_NAME).unlink()
+    lost = replace(frr, state="UNKNOWN", since=None, multiplier=None, required_rx=None, error="no answer for 1s")
+    shown = show(tmp_path, replace(ACTIVE, bfd=(lost,)), "bfd")
+    assert shown.exit_code == 1
+    assert "State: UNKNOWN   Flaps: 1" in shown.output and "Error: no answer for 1s" in shown.output
+
+
 def test_a_session_that_was_taken_down_on_purpose_is_no_bad_news(tmp_path: Path) -> None:
     down = replace(CASES["ineligible"].bfd[1], remote_state="ADMIN_DOWN")
     assert show(tmp_path, replace(ACTIVE, bfd=(down,)), "bfd").exit_code == 0

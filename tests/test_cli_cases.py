@@ -185,6 +185,7 @@ BFD_UP = BfdStatus(
     multiplier=3,
     remote_multiplier=4,
     detection=400 * MS,
+    witness=None,
     counted=True,
     sent=82_000,
     received=81_998,

@@ -14,7 +14,7 @@ import pytest
 
 from l3ha.base.errors import ConfigError, Fault
 from l3ha.base.names import LeaseEnd, NodeId
-from l3ha.base.settings import Bfd, BfdAuth, EchoTarget, MonitorKind, Preempt, Preference, Profile, Settings
+from l3ha.base.settings import Bfd, BfdAuth, EchoTarget, FrrBfd, MonitorKind, Preempt, Preference, Profile, Settings
 from l3ha.base.time import HOUR, MINUTE, MS, SECOND
 from l3ha.config import lint
 from l3ha.config.document import Document, parse
@@ -343,6 +343,18 @@ CASES: list[tuple[str, str, str, str]] = [
     ("hold_time = 9", 'bfd = { multihop = true, min_ttl = 255 }', "node.n1.neighbor.r1.bfd.min_ttl", "is 255, must be 1 to 254"),
     ("hold_time = 9", 'bfd = { auth = { type = "md5", key_file = "x" } }', "node.n1.neighbor.r1.bfd.auth.type", "must be 'meticulous-keyed-sha1' or 'keyed-sha1'"),
     ("hold_time = 9", 'bfd = { auth = {} }', "node.n1.neighbor.r1.bfd.auth.key_file", "is missing"),
+    ("hold_time = 9", 'bfd = { source = "bird" }', "node.n1.neighbor.r1.bfd.source", "must be 'l3ha' or 'frr'"),
+    ("hold_time = 9", 'bfd = { source = "frr", interval = "100ms" }', "node.n1.neighbor.r1.bfd.interval", "bfdd has its own, in frr.conf"),
+    ("hold_time = 9", 'bfd = { source = "frr", multiplier = 3 }', "node.n1.neighbor.r1.bfd.multiplier", 'is for source = "l3ha"'),
+    ("hold_time = 9", 'bfd = { source = "frr", multihop = false }', "node.n1.neighbor.r1.bfd.multihop", 'is for source = "l3ha"'),
+    ("hold_time = 9", 'bfd = { source = "frr", min_ttl = 250 }', "node.n1.neighbor.r1.bfd.min_ttl", 'is for source = "l3ha"'),
+    ("hold_time = 9", 'bfd = { source = "frr", auth = { key_file = "k" } }', "node.n1.neighbor.r1.bfd.auth", 'is for source = "l3ha"'),
+    ("hold_time = 9", 'bfd = { source = "frr", poll = "19ms" }', "node.n1.neighbor.r1.bfd.poll", "is 19ms, must be 20ms to 10s"),
+    ("hold_time = 9", 'bfd = { source = "frr", poll = "11s" }', "node.n1.neighbor.r1.bfd.poll", "is 11s, must be 20ms to 10s"),
+    ("hold_time = 9", 'bfd = { source = "frr", vty_socket = "run" }', "node.n1.neighbor.r1.bfd.vty_socket", "is not an absolute path"),
+    ("hold_time = 9", 'bfd = { poll = "1s" }', "node.n1.neighbor.r1.bfd.poll", 'is for source = "frr" only'),
+    ("hold_time = 9", 'bfd = { vrf = "red" }', "node.n1.neighbor.r1.bfd.vrf", 'is for source = "frr" only'),
+    ("hold_time = 9", 'bfd = { vty_socket = "/run/frr" }', "node.n1.neighbor.r1.bfd.vty_socket", 'is for source = "frr" only'),
     ('interface = "r1" ', 'bfd = "r1" ', "srg.1.monitor.0.bfd", '"r1" is not a neighbor of node n1 with bfd; those are none'),
     (R1, 'next_hop = "fd00:11::2"', "node.n1.neighbor.r1.next_hop", "for IPv6 routes write next_hop6"),
     (R1, 'next_hop6 = "10.0.0.1"', "node.n1.neighbor.r1.next_hop6", "must be an IPv6 address"),
@@ -447,7 +459,9 @@ def test_messages_are_printable() -> None:
 
 def test_bfd() -> None:
     def of(text: str) -> Bfd | None:
-        return settings(("hold_time = 9", f"bfd = {text}")).neighbors[0].bfd
+        found = settings(("hold_time = 9", f"bfd = {text}")).neighbors[0].bfd
+        assert not isinstance(found, FrrBfd)
+        return found
 
     assert settings().neighbors[0].bfd is None and of("false") is None
     assert of("true") == of("{}") == Bfd(100 * MS, 3, 255, None, None)
@@ -458,6 +472,25 @@ def test_bfd() -> None:
     assert signed is not None and signed.auth == BfdAuth(5, 1, b""), "the key was not read"
     other = of('{ auth = { type = "keyed-sha1", key_id = 7, key_file = "r1.key" } }')
     assert other is not None and other.auth == BfdAuth(4, 7, b"")
+
+
+def test_bfd_of_frr() -> None:
+    def of(text: str) -> Bfd | FrrBfd | None:
+        return settings(("hold_time = 9", f"bfd = {text}")).neighbors[0].bfd
+
+    assert of('{ source = "l3ha" }') == of("true")
+    assert of('{ source = "frr" }') == FrrBfd("/run/frr", 100 * MS, None, None)
+    text = '{ source = "frr", poll = "50ms", vty_socket = "/run/frr/red", interface = "e0", vrf = "red" }'
+    assert of(text) == FrrBfd("/run/frr/red", 50 * MS, "e0", "red")
+    assert of('{ source = "frr", witness = true }') == FrrBfd("/run/frr", 100 * MS, None, None, True)
+    assert of("{ witness = true }") == Bfd(100 * MS, 3, 255, None, None, True)
+    for text in ('{ source = "frr" }', '{ source = "frr", poll = "299ms", witness = true }', "{ witness = true }"):
+        assert warned(("hold_time = 9", f"hold_time = 90\nbfd = {text}")) == []
+
+
+def test_a_fault_of_bfd_has_its_line() -> None:
+    (fault,) = faults(("hold_time = 9", 'bfd.source = "frr"\nbfd.multiplier = 3'))
+    assert fault.line == TEXT[: TEXT.index("hold_time = 9")].count("\n") + 2
 
 
 def test_bfd_shortens_a_long_hold_time() -> None:
@@ -484,6 +517,8 @@ WARNINGS: list[tuple[list[tuple[str, str]], str, str]] = [
     ([("id = 2", "id = 2\nasn = 65011"), *[(f'next_hop6 = "fd00:1{n}::2"', 'preference = "med"') for n in (1, 2)]], "node.n2.neighbor.r2.preference", "router r2 sees AS 65010 from n1 and AS 65011 from n2"),
     ([('interval = "100ms"', 'interval = "50ms"\nallow_unsafe_timers = true')], "icl.allow_unsafe_timers", "slack is 200ms"),
     ([("hold_time = 9", 'bfd = { interval = "50ms" }')], "node.n1.neighbor.r1.bfd.interval", "slack is 100ms: false alarms on a busy machine"),
+    ([("hold_time = 9", 'bfd = { interval = "101ms", witness = true }')], "node.n1.neighbor.r1.bfd.witness", "detects too late to be a witness: within T_det - 2 x icl.interval = 300ms"),
+    ([("hold_time = 9", 'bfd = { source = "frr", poll = "300ms", witness = true }')], "node.n1.neighbor.r1.bfd.witness", "= 0s it must be down"),
     ([("[speaker]", '[timers]\nverify = "400ms"\n[speaker]')], "timers.verify", "planned moves may be handed back"),
     ([("n1 = 200", "n1 = 100")], "srg.1.priority", "the greater id decides"),
     ([('probe = { arbiters = ["r1", "r2"], interval = "100ms", up = 2, down = 3 }', "")], "srg.1.probe", "without arbiters"),

@@ -30,6 +30,7 @@ OTHER: list[tuple[list[tuple[str, str]], str]] = [
     ([("hold_time = 9", "hold_time = 8")], "node.n1"),
     ([("hold_time = 9", 'password_file = "x"')], "node.n1"),
     ([("hold_time = 9", "bfd = true")], "node.n1"),
+    ([("hold_time = 9", 'bfd = { source = "frr" }')], "node.n1"),
     ([('paths.icl = "100.64.0.2"', 'paths.icl = "100.64.0.3"')], "node.n2"),
     ([("n1 = 200", "n1 = 201")], "srg.1"),
     ([("preempt = false", "preempt = true")], "srg.1"),

@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from l3ha.base.names import Intent, SrgId
+from l3ha.base.settings import Bfd, FrrBfd
 from l3ha.base.time import MS, SECOND
 from l3ha.core.events import Answer, RequestFailover, RequestStop, SendEcho
+from l3ha.wire.bfd import State
+from l3ha.wire.wish import BfdReport
+from tests.test_routes import SESSION
 from tests.world import FLOATING, TIMERS, Node, World
 
 GOLDEN = Path(__file__).parent / "transcripts"
@@ -207,6 +214,37 @@ def test_transcript_the_active_node_dies_while_its_backup_sleeps() -> None:
     took = world.until(lambda: world.state(2).startswith("ACTIVE"), 2 * SECOND)
     assert took <= 700 * MS
     golden("dies-while-backup-sleeps", world)
+
+
+@pytest.mark.parametrize(
+    ("bfd", "session", "taken"),
+    [
+        (Bfd(50 * MS, 3, 255, None, None, True), SESSION, True),
+        (FrrBfd("/run/frr", 100 * MS, None, None, True), SESSION, True),
+        (Bfd(50 * MS, 3, 255, None, None), SESSION, False),
+        (Bfd(50 * MS, 3, 255, None, None, True), replace(SESSION, state=State.DOWN), False),
+        (Bfd(50 * MS, 3, 255, None, None, True), replace(SESSION, detection=301 * MS), False),
+    ],
+    ids=["own", "frr", "not configured", "down", "too slow"],
+)
+def test_where_routers_answer_no_echoes_bfd_may_be_the_witness(
+    bfd: Bfd | FrrBfd, session: BfdReport, taken: bool
+) -> None:
+    world = World()
+    two = world.nodes[2].settings
+    world.nodes[2].settings = replace(two, neighbors=tuple(replace(n, bfd=bfd) for n in two.neighbors))
+    world.bfd[2] = tuple(replace(session, address=n.address) for n in two.neighbors)
+    world.both()
+    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
+    world.run(5 * SECOND)
+    for router in world.routers.values():
+        router.mute = True
+    world.run(5 * SECOND)
+    assert world.states() == ("ACTIVE", "BACKUP"), "in contact nobody minds"
+    world.silence(1)
+    world.run(502 * MS)
+    assert world.state(2).startswith("ACTIVE") is taken
+    assert (world.rules(2)[-1] == "silence") is taken
 
 
 def test_transcript_monitor_failure() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from l3ha.base.names import LeaseEnd, Level, SrgId, Term
-from l3ha.base.settings import Bfd, BfdAuth, SpeakerSettings
+from l3ha.base.settings import Bfd, BfdAuth, FrrBfd, Neighbor, SpeakerSettings
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.events import Note, NoteKind
 from l3ha.core.routes import REMEMBERED_WISHES, Levels, SpeakerLink
@@ -36,6 +38,43 @@ def link(levels: Levels = LOW) -> SpeakerLink:
     x.receive(report(1), T0)
     assert x.reach() == {"r1", "r2"}
     return x
+
+
+def proving(**changes: object) -> tuple[SpeakerLink, Neighbor]:
+    """A session that proves that its router lives, but for what is changed of it."""
+    s = settings(1)
+    first = replace(s.neighbors[0], bfd=Bfd(50 * MS, 3, 255, None, None, True))
+    x = SpeakerLink(replace(s, neighbors=(first, *s.neighbors[1:])), ME, T0)
+    x.up(T0)
+    x.tell(LOW, T0)
+    x.receive(replace(report(1), bfd=(replace(SESSION, address=first.address, **changes),)), T0)
+    return x, first
+
+
+def test_a_session_that_is_up_proves_that_the_router_lives() -> None:
+    x, n = proving()
+    assert x.bfd_proves(n, T0)
+    assert x.bfd_proves(n, T0 + TIMERS.lease) and not x.bfd_proves(n, T0 + TIMERS.lease + 1), "a hung speaker"
+    assert not x.bfd_proves(settings(1).neighbors[1], T0), "it has no BFD"
+    assert not x.bfd_proves(replace(n, bfd=Bfd(50 * MS, 3, 255, None, None)), T0), "it was not asked to"
+    x.down(T0)
+    assert not x.bfd_proves(n, T0), "the speaker is gone"
+
+
+@pytest.mark.parametrize("state", [State.ADMIN_DOWN, State.DOWN, State.INIT, None])
+def test_a_session_that_is_not_up_proves_nothing(state: State | None) -> None:
+    x, n = proving(state=state)
+    assert not x.bfd_proves(n, T0)
+
+
+def test_a_witness_is_down_before_the_peer_counts_as_silent() -> None:
+    """T_det is 500 ms, and the peer's last word may be two intervals of 100 ms older than a cut of the own links."""
+    frr = FrrBfd("/run/frr", 50 * MS, None, None, True)
+    for detection, own, asked in ((0, False, False), (250, True, True), (251, True, False), (300, True, False)):
+        x, n = proving(detection=detection * MS)
+        assert x.bfd_proves(n, T0) is own and x.bfd_proves(replace(n, bfd=frr), T0) is asked, detection
+    x, n = proving(detection=300 * MS + 1)
+    assert not x.bfd_proves(n, T0)
 
 
 def test_nothing_is_told_without_a_speaker() -> None:

@@ -15,6 +15,7 @@ from l3ha.wire.wish import (
     Attributes,
     BfdReport,
     BfdWish,
+    FrrWish,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -54,17 +55,25 @@ bfd = st.builds(
     st.integers(0, 255),
     st.binary(max_size=20).map(bytes.hex),
 )
+frr = st.builds(
+    FrrWish,
+    st.sampled_from(["/run/frr", "/run/frr/red"]),
+    st.integers(1, 1 << 40),
+    addresses,
+    st.none() | st.sampled_from(["eth0", "veth-long-name1"]),
+    st.none() | st.just("red"),
+)
 bfd_sessions = st.builds(
     BfdReport,
     addresses,
-    st.integers(0, 3),
-    st.integers(0, 3),
+    st.none() | st.integers(0, 3),
+    st.none() | st.integers(0, 3),
     *[big] * 10,
     st.none() | names,
     *[big] * 3,
     st.lists(st.tuples(names, big), max_size=2).map(tuple),
 )
-wished = st.builds(NeighborWish, names, addresses, several, several, st.none() | bfd)
+wished = st.builds(NeighborWish, names, addresses, several, several, st.none() | bfd, st.none() | frr)
 lines = st.one_of(
     st.builds(
         Wish,
@@ -285,7 +294,7 @@ def test_addresses_and_prefixes_are_written_in_one_way() -> None:
 def test_lines_of_a_version_without_bfd() -> None:
     wish = Wish(1, 1, 1, LeaseEnd.LOWER, (1, 1), (NeighborWish("r1", "192.0.2.9", (), ()),))
     report = Report(1, "5.0", 1, 1, True, (), ())
-    for line, more in ((wish, b',"bfd":null'), (report, b',"bfd":[]')):
+    for line, more in ((wish, b',"bfd":null'), (wish, b',"frr":null'), (report, b',"bfd":[]')):
         data = encode(line)
         assert more in data and decode(data.replace(more, b"")) == line
 
@@ -302,5 +311,21 @@ def test_bfd_of_a_wish_is_checked() -> None:
         ('"00ff"', '"zz"'),
         ('"multiplier":3', '"multiplier":0'),
         ('"min_ttl":255', '"min_ttl":256'),
+    ):
+        assert good in text and isinstance(decode(text.replace(good, bad).encode()), BadLine), bad
+
+
+def test_frr_of_a_wish_is_checked_and_older_speakers_overlook_it() -> None:
+    asked = FrrWish("/run/frr", 1, "192.0.2.8", "eth0", "red")
+    wish = Wish(1, 1, 1, LeaseEnd.LOWER, (1, 1), (NeighborWish("r1", "192.0.2.9", (), (), None, asked),))
+    text = encode(wish).decode()
+    assert decode(text.encode()) == wish and '"bfd":null' in text
+    for good, bad in (
+        ('"/run/frr"', '"run/frr"'),
+        ('"/run/frr"', '"/run\\u0000"'),
+        ('"eth0"', '"eth0 and more than 15"'),
+        ('"red"', "7"),
+        ('"poll":1', '"poll":0'),
+        ('"192.0.2.8"', '"192.0.2.8/24"'),
     ):
         assert good in text and isinstance(decode(text.replace(good, bad).encode()), BadLine), bad

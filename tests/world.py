@@ -174,6 +174,8 @@ class Router:
 
     name: str
     alive: bool = True
+    mute: bool = False
+    """It answers no echoes, as some do that limit or filter them."""
     routes: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -213,6 +215,8 @@ class World:
         """Names of ICL paths that carry no heartbeats (the link itself may be fine)."""
         self.cut_links: set[tuple[int, str]] = set()
         """(node, router) links that are down."""
+        self.bfd: dict[int, tuple[wish.BfdReport, ...]] = {}
+        """What the speaker of a node says of its BFD sessions."""
         self.lines: list[str] = []
         self.notes: list[tuple[Instant, int, Note]] = []
         self._heap: list[tuple[Instant, int, Callable[[], None]]] = []
@@ -398,7 +402,8 @@ class World:
 
         def arrive() -> None:
             to = self.routers[router].best if floating else n.id
-            if to is not None and self.routers[router].alive and self._usable(self.nodes[to], router):
+            answers = self.routers[router].alive and not self.routers[router].mute
+            if to is not None and answers and self._usable(self.nodes[to], router):
                 target = e.target if to == n.id else self._same_target(to, router)
                 self.feed(to, EchoAnswer(target, reply))
 
@@ -452,7 +457,9 @@ class World:
         )
         groups = {g.srg: g for x in w.neighbors for g in x.routes} if w else {}
         advertised = tuple(wish.Advertised(g.srg, Level(g.level), g.term) for g in groups.values())
-        report = wish.Report(7, "5.0.15", w.agent if w else 0, number, live, advertised, neighbors)
+        report = wish.Report(
+            7, "5.0.15", w.agent if w else 0, number, live, advertised, neighbors, self.bfd.get(node, ())
+        )
         self.feed(node, SpeakerLine(wishline.encode(report).rstrip(b"\n")))
 
     def _session(self, n: Node, router: str) -> bool:

@@ -112,6 +112,8 @@ class Bfd:
     """255: one hop. Less: several, and packets that passed more routers than that are dropped."""
     interface: str | None
     auth: BfdAuth | None
+    witness: bool = False
+    """While it is up, the router counts as answering an echo from our own address, for rule *silence*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class FrrBfd:
     interface: str | None
     """Which of bfdd's sessions it is, besides the two addresses; None: on whatever interface. So with ``vrf``."""
     vrf: str | None
+    witness: bool = False
+    """As of ``Bfd``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,11 @@ def bfd(status: Json) -> list[str]:
         ]
         lines += table(_LABEL, ("Timers", "Sends every", "Takes every", "Multiplier"), rows)
         lines += field(_LABEL, "Detection Time", _pace(one["detection"]))
+        if one["witness"] is not None:
+            proof = (
+                "✓ proves that the router lives" if one["witness"] else "✗ proves nothing: not up, or detects too late"
+            )
+            lines += field(_LABEL, "Witness", proof)
         dropped = f"Dropped: {_drops(one['drops'])}"
         counted = f"sent {one['sent']}   received {one['received']}   {dropped}"
         lines += field(_LABEL, "Packets", counted) if ours else []

@@ -175,7 +175,7 @@ def neighbor(cluster: Cluster, node: Node, name: str, secrets: Secrets) -> s.Nei
 def bfd(written: Bfd, key: bytes) -> s.Bfd | s.FrrBfd:
     """The BFD session of a neighbor."""
     if written.source == "frr":
-        return s.FrrBfd(written.vty_socket, written.poll, written.interface, written.vrf)
+        return s.FrrBfd(written.vty_socket, written.poll, written.interface, written.vrf, written.witness)
     auth = written.auth
     return s.Bfd(
         interval=written.interval,
@@ -183,6 +183,7 @@ def bfd(written: Bfd, key: bytes) -> s.Bfd | s.FrrBfd:
         min_ttl=(written.min_ttl or FEWEST_HOPS) if written.multihop else SINGLE_HOP_TTL,
         interface=written.interface,
         auth=None if auth is None else s.BfdAuth(_AUTH_TYPES[auth.type], auth.key_id, key),
+        witness=written.witness,
     )
 
 

@@ -23,6 +23,7 @@ def warnings(document: Document) -> Iterator[Fault]:
     for name, node in document.nodes.items():
         for key, n in node.neighbor.items():
             yield from _neighbor(document, ("node", name, "neighbor", key), node, n)
+            yield from _witness(document, ("node", name, "neighbor", key), n)
     yield from _paths(document)
     yield from _routers(document)
     yield from _timers(document)
@@ -51,6 +52,18 @@ def _neighbor(document: Document, at: KeyPath, node: Node, n: Neighbor) -> Itera
     if levels.effective(n.preference, ibgp=ibgp).profile is Profile.PREPEND:
         text = "prepend carries no term: no fencing at this neighbor, a stale HIGH may win over a new one"
         yield document.fault((*at, "preference"), text)
+
+
+def _witness(document: Document, at: KeyPath, n: Neighbor) -> Iterator[Fault]:
+    """As far as this node has a word in the detection time; ``show bfd`` knows the router's."""
+    icl, bfd = document.icl, n.bfd
+    assert icl is not None
+    if bfd is None or not bfd.witness:
+        return
+    room = (icl.multiplier - 2) * icl.interval - (bfd.poll if bfd.source == "frr" else 0)
+    if room <= 0 or (bfd.source == "l3ha" and bfd.multiplier * bfd.interval > room):
+        text = f"detects too late to be a witness: within T_det - 2 x icl.interval = {d(max(room, 0))} it must be down"
+        yield document.fault((*at, "bfd", "witness"), text)
 
 
 def _paths(document: Document) -> Iterator[Fault]:

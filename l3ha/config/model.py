@@ -183,7 +183,7 @@ class Bfd(Section):
     source: Literal["l3ha", "frr"] = Field(
         default="l3ha",
         description="Who speaks BFD on this node: the speaker, or FRR's bfdd, which is configured there and only asked "
-        "here. With frr only `interface`, `vrf`, `poll` and `vty_socket` may stand beside it.",
+        "here. With frr only `interface`, `witness`, `vrf`, `poll` and `vty_socket` may stand beside it.",
     )
     interval: Span = Field(
         default=100 * MS, description="Time between packets, sent and asked for; the slower of both ends wins."
@@ -204,6 +204,12 @@ class Bfd(Section):
         description="Send and listen on this interface only; with source frr: bfdd's session is that on it.",
     )
     auth: BfdAuth | None = Field(default=None, description="Sign packets, and take only signed ones. Default: not.")
+    witness: bool = Field(
+        default=False,
+        description="While the session is up, it proves to rule *silence* that the router lives, as an echo from our "
+        "own address does: for routers that answer few echoes or none. It counts while detection time + poll + "
+        "2 x `icl.interval` <= T_det.",
+    )
     vrf: Interface | None = Field(
         default=None, description="Source frr: bfdd's session is the one in this VRF. Default: in whichever."
     )

@@ -122,7 +122,7 @@ def _neighbor(document: Document, at: KeyPath, n: Neighbor, asn: int) -> Iterato
 
 
 _OF_FRR = ("vrf", "poll", "vty_socket")
-_OF_BOTH = ("source", "interface")
+_OF_BOTH = ("source", "interface", "witness")
 
 
 def _bfd(document: Document, at: KeyPath, bfd: Bfd) -> Iterator[Fault]:

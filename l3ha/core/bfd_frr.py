@@ -83,7 +83,7 @@ class FrrSessions:
             for session in asked:
                 session.lost(event.reason)
             return
-        found = frr.sessions(event.text)
+        found = frr.sessions(event.text, self._sessions)
         for session in asked:
             if isinstance(found, BadAnswer):
                 session.lost(f"bfdd's answer makes no sense: {found}")
@@ -131,7 +131,7 @@ class _Asked:
         ]
         if len(mine) != 1:
             text = f"{len(mine) or 'no'} session{'s' * (len(mine) > 1)} from {w.local_address} to {self._address}"
-            self.lost(f"bfdd has {text}{': name its interface or vrf' if mine else f', and {len(found)} others'}")
+            self.lost(f"bfdd has {text}{': name its interface or vrf' if mine else ''}")
         else:
             self._judge(mine[0], now)
 

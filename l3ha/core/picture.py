@@ -67,7 +67,7 @@ def facts(e: Parts, srg: Srg, now: Instant) -> Facts:
         lose=probe.times(Verdict.LOSE),
         unknown=probe.times(Verdict.UNKNOWN),
         probe_interval=probe.interval,
-        witness_alive=_witness_alive(e),
+        witness_alive=_witness_alive(e, now),
         acked_term=term,
         acked_at=at,
         floating_sent=min(floating, default=None) if len(floating) == len(sent) else None,
@@ -121,8 +121,12 @@ def _overweight(e: Parts, srg: SrgId) -> bool:
     return bool(watches) and failed_weight(watches) >= e.srgs[srg].srg.threshold
 
 
-def _witness_alive(e: Parts) -> bool:
-    """A witness path of the last contact runs through a router whose own-address probe answers now."""
+def _witness_alive(e: Parts, now: Instant) -> bool:
+    """A witness path of the last contact runs through a router whose own-address probe answers now.
+
+    Where configured, BFD proves the same. It does so here only: in the verdict the own echo is the control of the
+    floating one, and a router that limits echoes drops both. With BFD in its place that would read as LOSE.
+    """
     witnesses: set[str] = set()
     for p in e.peers.values():
         witnesses |= p.witnesses
@@ -133,7 +137,10 @@ def _witness_alive(e: Parts) -> bool:
         for echo in e.echoes.values()
         if echo.result is EchoResult.ANSWERED
     }
-    return any(n.router in witnesses and (n.local_address, n.address) in answering for n in e.settings.neighbors)
+    return any(
+        n.router in witnesses and ((n.local_address, n.address) in answering or e.speaker.bfd_proves(n, now))
+        for n in e.settings.neighbors
+    )
 
 
 def _peer(e: Parts, p: IclPeer, srg: Srg, now: Instant) -> PeerFacts | None:

@@ -44,7 +44,11 @@ def status(engine: Engine, now: Instant) -> Status:
         neighbors=_neighbors(engine, now),
         routes=_routes(engine),
         speaker=_speaker(engine),
-        bfd=tuple(_bfd(n, n.bfd, engine.speaker.neighbors[n.name], now) for n in engine.settings.neighbors if n.bfd),
+        bfd=tuple(
+            _bfd(n, n.bfd, engine.speaker.neighbors[n.name], engine.speaker.bfd_proves(n, now), now)
+            for n in engine.settings.neighbors
+            if n.bfd
+        ),
     )
 
 
@@ -238,7 +242,7 @@ def _neighbors(e: Engine, now: Instant) -> tuple[NeighborStatus, ...]:
     return tuple(out)
 
 
-def _bfd(n: Neighbor, asked: Bfd | FrrBfd, state: NeighborState, now: Instant) -> BfdStatus:
+def _bfd(n: Neighbor, asked: Bfd | FrrBfd, state: NeighborState, proves: bool, now: Instant) -> BfdStatus:
     s = state.bfd
     own = asked if isinstance(asked, Bfd) else None
     return BfdStatus(
@@ -260,6 +264,7 @@ def _bfd(n: Neighbor, asked: Bfd | FrrBfd, state: NeighborState, now: Instant) -
         multiplier=(s.multiplier or None) if s else own.multiplier if own else None,
         remote_multiplier=(s.remote_multiplier or None) if s else None,
         detection=(s.detection or None) if s else None,
+        witness=proves if asked.witness else None,
         counted=not state.cut,
         sent=(s.sent if s else 0) if own else None,
         received=(s.received if s else 0) if own else None,

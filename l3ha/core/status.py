@@ -240,6 +240,8 @@ class BfdStatus:
     remote_multiplier: int | None
     detection: Duration | None
     """Silence for this long takes it down."""
+    witness: bool | None
+    """Whether it proves now, for rule *silence*, that the router lives; None: not asked to."""
     counted: bool
     """False: BFD says that the router is gone, so ``reach`` does not count it."""
     sent: int | None

@@ -16,6 +16,7 @@ tell is zero where it is missing; unknown fields are skipped.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -28,7 +29,7 @@ ENABLE = b"enable\0"
 PEERS = b"show bfd peers json\0"
 
 MAX_ANSWER = 256 << 10
-"""Bytes of one answer, some 400 sessions: decoding more would hold up the process that reads it."""
+"""Bytes of one answer, some 400 sessions: more would hold up the process that reads it (a millisecond or two)."""
 
 _END = b"\0\0\0"
 _TEXT_LENGTH = 64
@@ -95,25 +96,29 @@ def cut(data: bytes) -> tuple[bytes, int] | BadAnswer | None:
     return data[:end], data[-1]
 
 
-def sessions(text: bytes) -> tuple[FrrSession, ...] | BadAnswer:
-    """What bfdd printed for ``PEERS``."""
+def sessions(text: bytes, peers: Container[str]) -> tuple[FrrSession, ...] | BadAnswer:
+    """What bfdd printed for ``PEERS`` of its sessions with these addresses: it may have hundreds of others."""
     if len(text) > MAX_ANSWER:
         return BadAnswer(f"longer than {MAX_ANSWER >> 10} KiB")
     try:
         raw = json.loads(text)
         if not isinstance(raw, list):
             return BadAnswer("not a list of sessions")
-        return tuple(_session(one) for one in raw)
+        return tuple(_session(one) for one in raw if _peer(one) in peers)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return BadAnswer(printable(f"{type(error).__name__}: {str(error)[:120]}"))
 
 
-def _session(raw: Any) -> FrrSession:
+def _peer(raw: Any) -> str:
     if not isinstance(raw, dict):
         raise TypeError("a session is an object")
+    return _text(raw["peer"])
+
+
+def _session(raw: dict[str, Any]) -> FrrSession:
     local, interface, up = raw.get("local"), raw.get("interface"), raw.get("uptime", raw.get("downtime"))
     return FrrSession(
-        peer=_address(raw["peer"]),
+        peer=_peer(raw),
         local=None if local is None else _address(local),
         vrf=_text(raw.get("vrf", "default")),
         interface=None if interface is None else _text(interface),

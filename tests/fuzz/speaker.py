@@ -6,9 +6,10 @@ from typing import get_args
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND
+from l3ha.core.bfd_frr import FrrAnswer, FrrSilent
 from l3ha.core.speaker import AgentLine, AgentUp, ExabgpLine, Log, SpeakerEvent, Tick, ToAgent, ToExabgp
 from l3ha.core.speaker import Speaker as Machine
-from l3ha.wire import exabgp, wish, wishline
+from l3ha.wire import exabgp, frr, wish, wishline
 
 HEARD = get_args(exabgp.Heard)
 LINES = 32
@@ -45,6 +46,26 @@ def agent_lines(data: bytes) -> None:
         events += [ExabgpLine(b"done")] * 8
     _play(Machine(1, 1, None, 0, bytes), events)
     _play(Machine(1, 1, data, 0, bytes), [*events[:1], ExabgpLine(_up("192.0.2.9")), *[ExabgpLine(b"done")] * 4])
+
+
+def frr_answer(data: bytes) -> None:
+    """What bfdd's socket says is cut into an answer or a reason, the answer decodes to sessions or a reason, and the
+    agent is told of a state or of none, and why."""
+    whole = frr.cut(data)
+    text = whole[0] if isinstance(whole, tuple) else data
+    found = frr.sessions(text, FRR_ASKED)
+    assert isinstance(found, frr.BadAnswer | tuple)
+    assert not isinstance(found, frr.BadAnswer) or 0 < len(str(found)) < LONGEST_SHOWN
+    machine = Machine(1, 1, None, 0, bytes)
+    machine.step(AgentLine(wishline.encode(FRR_WISH)), 0)
+    for at, event in enumerate((FrrAnswer("/frr", text), FrrSilent("/frr", "gone"), FrrAnswer("/frr", text))):
+        now = 10 * SECOND * (at + 1)
+        for effect in machine.step(event, now):
+            assert not isinstance(effect, Log) or effect.text.isprintable()
+        line = wishline.encode(machine.status(now))
+        told = wishline.decode(line)
+        assert isinstance(told, wish.Report)
+        assert all((s.state is None) == (s.error is not None) for s in told.bfd)
 
 
 def _play(machine: Machine, events: list[SpeakerEvent]) -> None:
@@ -91,4 +112,19 @@ WISH = wish.Wish(
         ),
         wish.NeighborWish("r1six", "fd00:1::1", (), (), wish.BfdWish("fd00:1::2", None, SECOND, 3, 255, None, 0, "")),
     ),
+)
+FRR_ASKED = {
+    "10.7.0.2": wish.FrrWish("/frr", SECOND, "10.7.0.1", "veth", None),
+    "fd07::2": wish.FrrWish("/frr", SECOND, "fd07::1", None, None),
+    "10.7.0.8": wish.FrrWish("/frr", SECOND, "10.7.0.1", None, None),
+}
+"""By address, as the recorded answers have them."""
+
+FRR_WISH = wish.Wish(
+    1,
+    1,
+    SECOND,
+    LeaseEnd.KEEP,
+    (1, 1),
+    tuple(wish.NeighborWish(address, address, (), (), None, asked) for address, asked in FRR_ASKED.items()),
 )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l3ha.base.limits import MAX_DATAGRAM, MAX_LINE
+from l3ha.drivers.frr import CHUNK
+from l3ha.wire.frr import MAX_ANSWER
 from tests.fuzz import engine, icl, journal, local, packets, speaker
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -40,6 +42,7 @@ DECODERS = (
     Decoder("exabgp", "speaker", speaker.exabgp_lines, MAX_LINE),
     Decoder("agent", "speaker", speaker.agent_lines, MAX_LINE),
     Decoder("report", "speaker", engine.speaker, MAX_LINE, 40),
+    Decoder("frr", "speaker", speaker.frr_answer, MAX_ANSWER + CHUNK),
     Decoder("request", "local", local.control_request, 64 << 10),
     Decoder("response", "local", local.control_response, MAX_LINE),
     Decoder("toml", "local", local.configuration, 64 << 10),
