@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -445,10 +446,18 @@ def test_two_groups_may_not_share_what_moves() -> None:
 
 
 def test_too_many_routes() -> None:
-    routes = ", ".join(f'"10.{n // 250}.{n % 250}.0/24"' for n in range(999))
+    held = len(tomllib.loads(TEXT)["srg"]["1"]["routes"])
+    routes = ", ".join(f'"10.{n // 250}.{n % 250}.0/24"' for n in range(10_000 - held))
     group = f"[srg.2]\npriority = {{ n1 = 1, n2 = 2 }}\nroutes = [{routes}]\n"
+    assert not errors_of(parse((TEXT + group).encode(), FILE))
+    for number in (2, 3, 4):
+        more = '[srg.{}]\npriority = {{ n1 = 1, n2 = 2 }}\nroutes = ["192.168.{}.0/24"]\n'
+        group += more.format(number + 1, number)
     found = errors_of(parse((TEXT + group).encode(), FILE))
-    assert [f.text for f in found] == ["has 1003 routes in all groups, must have at most 1000"]
+    assert [(f.key, f.text) for f in found] == [
+        ("srg.3.routes", "makes 10001 routes in all groups, must be at most 10000; write an aggregate for some")
+    ]
+    assert found[0].line == TEXT.count("\n") + 6
 
 
 def test_messages_are_printable() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l3ha.base.limits import MAX_LINE, MAX_ROUTES
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.wire.wish import (
     Advertised,
@@ -230,7 +231,13 @@ def test_the_room_of_texts(line: Line, path: str, longest: int) -> None:
         (WISH, "generation", ([1, 2],), ([1], [1, 2, 3], 1)),
         (WISH, f"{ROUTE}.attributes.as_path", (None, []), (1, [None], "1")),
         (WISH, f"{ROUTE}.attributes.med", (None,), ()),
-        (WISH, f"{ROUTE}.prefixes.0", ("2001:db8::/32",), ("2001:db8::%1/32", "192.0.2.0/33", 1)),
+        (WISH, f"{ROUTE}.prefixes", (0,), (1, -1, None, "0", ["192.0.2.0/24"])),
+        (
+            WISH,
+            "prefixes.0",
+            ("", "2001:db8::/32", "192.0.2.0/24 198.51.100.1/32"),
+            ("2001:db8::%1/32", "192.0.2.0/33", "192.0.2.0/24,198.51.100.1/32", 1, ["192.0.2.0/24"]),
+        ),
         (WISH, f"{ROUTE}.attributes.next_hop", ("fe80::1",), ("fe80::1%1", "192.0.2", None)),
         (
             WISH,
@@ -261,6 +268,32 @@ def test_what_goes_and_what_does_not(line: Line, path: str, good: tuple[object, 
         assert isinstance(with_value(line, path, wrong), BadLine), wrong
 
 
+def many(count: int, *, each: int = 1) -> Wish:
+    """A wish that two neighbors hold as many routes, in several groups."""
+    texts = [f"2001:db8:ffff:ffff:ffff:ffff:ffff:{number:x}/128" for number in range(count)]
+    sets = [tuple(texts[start::each]) for start in range(each)]
+    routes = tuple(RouteGroup(n, Level.HIGH, 1, Attributes("2001:db8::1", 9), s) for n, s in enumerate(sets))
+    neighbors = tuple(NeighborWish(f"r{n}", f"2001:db8::{n}", routes, routes) for n in range(2, 4))
+    return Wish(1, 2, 3, LeaseEnd.LOWER, (4, 5), neighbors)
+
+
+def test_a_line_holds_every_route_that_the_configuration_allows_and_no_more() -> None:
+    wish = many(MAX_ROUTES, each=3)
+    data = encode(wish)
+    assert len(data) < MAX_LINE / 2, "each set is written once, however many neighbors are told"
+    assert decode(data) == wish
+    for each in (1, 2):
+        assert isinstance(decode(encode(many(MAX_ROUTES + 1, each=each))), BadLine), f"in {each} sets"
+
+
+def test_prefixes_that_were_read_before_are_the_same_object() -> None:
+    """Ten thousand are not looked at again when only their level changes."""
+    one, two = decode(encode(many(100))), decode(encode(replace(many(100), number=3)))
+    assert isinstance(one, Wish) and isinstance(two, Wish)
+    assert one.neighbors[0].routes[0].prefixes is two.neighbors[1].fallback[0].prefixes
+    assert one.neighbors[0].routes[0].attributes is two.neighbors[1].fallback[0].attributes
+
+
 def test_a_bad_line_says_what_is_wrong() -> None:
     for data, reason in (
         (b"[]", "not an object"),
@@ -285,7 +318,7 @@ def test_what_changes_with_every_packet_is_no_news() -> None:
 
 
 def test_addresses_and_prefixes_are_written_in_one_way() -> None:
-    long = with_value(WISH, f"{ROUTE}.prefixes.0", "2001:DB8:0::/32")
+    long = with_value(WISH, "prefixes.0", "2001:DB8:0::/32")
     assert isinstance(long, Wish) and long.neighbors[0].routes[0].prefixes == ("2001:db8::/32",)
     zero = with_value(WISH, f"{ROUTE}.attributes.communities.0", "00001:00002")
     assert isinstance(zero, Wish) and zero.neighbors[0].routes[0].attributes.communities == ("1:2",)

@@ -22,6 +22,10 @@ MAX_HEARD_TERM = 1 << 31
 """Greatest term that is believed, whoever tells it: a peer, the speaker, the disk. Real ones grow by one, or by a
 thousand, and stay far below; nonsense must not use up the numbers that a heartbeat has room for (32 bits)."""
 
+MAX_ROUTES = 10_000
+"""Routes of all groups together, and so of one neighbor: written once, they fit a line even as IPv6 host routes. More
+belong behind an aggregate: ExaBGP 5 needs 3 s for so many at each neighbor."""
+
 PREFIXES_PER_COMMAND = 50
 """ExaBGP's reactor works in slices of 50, so a larger command gains nothing and delays the first UPDATE."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from l3ha.base.limits import MAX_NODE_ID, MAX_PATHS
+from l3ha.base.limits import MAX_NODE_ID, MAX_PATHS, MAX_ROUTES
 from l3ha.base.time import HOUR, MINUTE, MS, SECOND
 from l3ha.config.fields import (
     Address,
@@ -34,10 +34,7 @@ from l3ha.config.fields import (
 )
 
 MAX_NEIGHBORS = 8
-"""BGP neighbors of one node: with ``MAX_ROUTES`` the largest wish stays below the 1 MiB of a socket line."""
-
-MAX_ROUTES = 1000
-"""Routes of all groups together. ExaBGP needs 0.3 s for as many; more belong behind an aggregate."""
+"""BGP neighbors of one node: every one costs ExaBGP all routes again."""
 
 MAX_MONITORS = 32
 MAX_ARBITERS = 8
@@ -365,7 +362,11 @@ class Group(Section):
     floating: list[HostPrefix] = Field(
         default_factory=list, max_length=MAX_FLOATING, description="Addresses that both nodes own; source of the probe."
     )
-    routes: list[Prefix] = Field(min_length=1, max_length=MAX_ROUTES, description="What the group advertises.")
+    routes: list[Prefix] = Field(
+        min_length=1,
+        max_length=MAX_ROUTES,
+        description="What the group advertises; at most 10000 prefixes in all groups.",
+    )
     probe: Probe | None = Field(
         default=None, description="The activeness probe. Without it contact loss is never decided by a router's answer."
     )

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from l3ha.base.errors import Fault
-from l3ha.base.limits import MAX_NODES
+from l3ha.base.limits import MAX_NODES, MAX_ROUTES
 from l3ha.config import bounds, build, levels
 from l3ha.config.build import Unresolvable, host_of, version_of
 from l3ha.config.document import Document, suggestion
 from l3ha.config.lines import KeyPath
-from l3ha.config.model import MAX_ROUTES, Bfd, Group, Monitor, Neighbor, Node, NodeGroup
+from l3ha.config.model import Bfd, Group, Monitor, Neighbor, Node, NodeGroup
 from l3ha.wire import noise
 
 
@@ -228,6 +228,9 @@ def _groups(document: Document) -> Iterator[Fault]:
     total = 0
     for number, group in _numbered(document):
         total += len(group.routes)
+        if total > MAX_ROUTES >= total - len(group.routes):
+            text = f"makes {total} routes in all groups, must be at most {MAX_ROUTES}; write an aggregate for some"
+            yield document.fault(("srg", number, "routes"), text)
         for key, holder, prefixes in (
             ("routes", owners, group.routes),
             ("floating", floating, group.floating if isinstance(group, Group) else []),
@@ -240,8 +243,6 @@ def _groups(document: Document) -> Iterator[Fault]:
                 elif (other := holder.setdefault(prefix, number)) != number:
                     yield document.fault(at, f"{prefix} is in srg.{other} already; it can move with one group only")
                 seen.add(prefix)
-    if total > MAX_ROUTES:
-        yield document.fault(("srg",), f"has {total} routes in all groups, must have at most {MAX_ROUTES}")
 
 
 def _numbered(document: Document) -> Iterator[tuple[str, Group | NodeGroup]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings
@@ -37,6 +38,12 @@ from l3ha.wire.wish import (
 )
 
 Levels = Mapping[SrgId, tuple[Level, Term]]
+
+_Families: TypeAlias = tuple[tuple[bool, tuple[str, ...]], ...]
+"""(IPv6?, prefixes) of each family."""
+
+_Group: TypeAlias = tuple[SrgId, _Families, int]
+"""A group, its prefixes, and this node's rank in it."""
 
 REMEMBERED_WISHES = 64
 
@@ -234,30 +241,29 @@ class SpeakerLink:
         self._levels_of.pop(self.number - REMEMBERED_WISHES, None)
         first = self.settings.neighbors[0] if self.settings.neighbors else None
         generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
-        neighbors = tuple(self._neighbor_wish(n, levels, withdraw=withdraw) for n in self.settings.neighbors)
+        groups = [] if withdraw else self._groups()
+        neighbors = tuple(self._neighbor_wish(n, levels, groups) for n in self.settings.neighbors)
         self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
         for state in self.neighbors.values():
             if state.behind_since is None:
                 state.behind_since = now
         return self.wish
 
-    def _neighbor_wish(self, n: Neighbor, levels: Levels, *, withdraw: bool) -> NeighborWish:
+    def _neighbor_wish(self, n: Neighbor, levels: Levels, groups: list[_Group]) -> NeighborWish:
         bfd = _bfd_wish(n.local_address, n.bfd) if isinstance(n.bfd, Bfd) else None
         frr = _frr_wish(n.local_address, n.bfd) if isinstance(n.bfd, FrrBfd) else None
-        if withdraw:
-            return NeighborWish(n.name, n.address, (), (), bfd, frr)
         routes: list[RouteGroup] = []
         fallback: list[RouteGroup] = []
-        for srg, prefixes, rank in self._groups():
+        for srg, families, rank in groups:
             level, term = levels.get(srg, (Level.LOW, Term(0)))
-            routes += _groups(n, srg, level, term, rank, prefixes)
-            fallback += _groups(n, srg, Level.LOW, Term(0), rank, prefixes)
+            routes += _groups(n, srg, level, term, rank, families)
+            fallback += _groups(n, srg, Level.LOW, Term(0), rank, families)
         return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr)
 
-    def _groups(self) -> list[tuple[SrgId, tuple[str, ...], int]]:
+    def _groups(self) -> list[_Group]:
         s = self.settings
-        groups = [(SrgId(0), s.node_group.routes, 0)] if s.node_group.routes else []
-        return groups + [(g.id, g.routes, preference.rank_of(s.id, g.priorities)) for g in s.srgs]
+        groups = [(SrgId(0), _families(s.node_group.routes), 0)] if s.node_group.routes else []
+        return groups + [(g.id, _families(g.routes), preference.rank_of(s.id, g.priorities)) for g in s.srgs]
 
     # --- parts ------------------------------------------------------------------------------------------------
 
@@ -347,12 +353,14 @@ def _frr_wish(local_address: str, bfd: FrrBfd) -> FrrWish:
     return FrrWish(bfd.vty_socket, bfd.poll, local_address, bfd.interface, bfd.vrf)
 
 
-def _groups(
-    n: Neighbor, srg: SrgId, level: Level, term: Term, rank: int, prefixes: tuple[str, ...]
-) -> list[RouteGroup]:
+def _families(prefixes: tuple[str, ...]) -> _Families:
+    """Made once for all neighbors: there may be ten thousand."""
+    return tuple((ipv6, tuple(p for p in prefixes if (":" in p) == ipv6)) for ipv6 in (False, True))
+
+
+def _groups(n: Neighbor, srg: SrgId, level: Level, term: Term, rank: int, families: _Families) -> list[RouteGroup]:
     out: list[RouteGroup] = []
-    for ipv6 in (False, True):
-        family = tuple(p for p in prefixes if (":" in p) == ipv6)
+    for ipv6, family in families:
         a = preference.attributes(n, level, term, rank, ipv6=ipv6) if family else None
         if a is not None:
             out.append(RouteGroup(int(srg), level, int(term) if level is Level.HIGH else 0, a, family))

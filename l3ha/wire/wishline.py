@@ -2,6 +2,18 @@
 
 Any bytes decode to a value or to a ``BadLine`` that says what is wrong; nothing is raised. Prefixes, addresses and
 communities are checked here, so that only numbers and canonical addresses ever reach ExaBGP's command line.
+
+A wish names every set of prefixes once, and its groups refer to it, because every neighbor is told the same ones, and
+again as a fallback:
+
+    {"type": "wish", "agent": 7, "number": 3, "lease": 2000000000, "end": "lower", "generation": [65001, 1],
+     "prefixes": ["198.51.100.0/24 203.0.113.0/24", "2001:db8::/48"],
+     "neighbors": [{"name": "r1", "address": "10.0.1.1", "bfd": null,
+                    "routes": [{"srg": 1, "level": 2, "term": 5, "attributes": {...}, "prefixes": 0}],
+                    "fallback": [{"srg": 1, "level": 0, "term": 0, "attributes": {...}, "prefixes": 0}]}]}
+
+A set is one text, so that one that was read before is known again without looking at each of its prefixes: a change of
+level with 10 000 routes is read in a millisecond, their first wish in 50 (IPv4) or 100.
 """
 
 from __future__ import annotations
@@ -10,10 +22,11 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias, TypeVar
 
+from l3ha.base.limits import MAX_ROUTES, MAX_SRGS
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.wire.bfd import KEYED_SHA1, METICULOUS_SHA1, SHA1_KEY, State
 from l3ha.wire.wish import (
@@ -53,15 +66,24 @@ class BadLine:
 
 def encode(line: Line) -> bytes:
     """One line, with its newline."""
-    return _JSON.encode({"type": type(line).__name__.lower(), **_plain(line)}).encode() + b"\n"
+    sets = _sets(line.neighbors) if isinstance(line, Wish) else ()
+    plain = partial(_plain, {prefixes: place for place, prefixes in enumerate(sets)})
+    fields = {"type": type(line).__name__.lower(), **plain(line)}
+    if isinstance(line, Wish):
+        fields["prefixes"] = [" ".join(prefixes) for prefixes in sets]
+    return json.dumps(fields, separators=(",", ":"), default=plain).encode() + b"\n"
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """The fields of a value, not copied: a wish may hold ten thousand prefixes."""
-    return {name: getattr(value, name) for name in value.__slots__}
+def _sets(neighbors: tuple[NeighborWish, ...]) -> tuple[tuple[str, ...], ...]:
+    """Every set of prefixes, once."""
+    groups = (group for n in neighbors for group in (*n.routes, *n.fallback))
+    return tuple(dict.fromkeys(group.prefixes for group in groups))
 
 
-_JSON = json.JSONEncoder(separators=(",", ":"), default=_plain)
+def _plain(places: dict[tuple[str, ...], int], value: Any) -> dict[str, Any]:
+    """The fields of a value, not copied; the prefixes of a group as the place of their set."""
+    fields = {name: getattr(value, name) for name in value.__slots__}
+    return {**fields, "prefixes": places[value.prefixes]} if isinstance(value, RouteGroup) else fields
 
 
 def decode(data: bytes) -> Line | BadLine:
@@ -72,19 +94,20 @@ def decode(data: bytes) -> Line | BadLine:
             return BadLine("not an object")
         make = _MAKERS.get(str(raw.get("type")))
         return BadLine(f"unknown type {str(raw.get('type'))[:20]!r}") if make is None else make(raw)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         return BadLine(f"{type(error).__name__}: {str(error)[:120]}")
 
 
 def _wish(raw: dict[str, Any]) -> Wish:
     a, b = raw["generation"]
+    sets = _many(raw["prefixes"], _prefixes)
     return Wish(
         agent=_int(raw["agent"], 64),
         number=_int(raw["number"], 62),
         lease=_int(raw["lease"], 62),
         end=LeaseEnd(raw["end"]),
         generation=(_int(a, 32), _int(b, 32)),
-        neighbors=_many(raw["neighbors"], _neighbor),
+        neighbors=_many(raw["neighbors"], partial(_neighbor, sets)),
     )
 
 
@@ -117,12 +140,12 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Line]] = {
 }
 
 
-def _neighbor(raw: dict[str, Any]) -> NeighborWish:
+def _neighbor(sets: tuple[tuple[str, ...], ...], raw: dict[str, Any]) -> NeighborWish:
     return NeighborWish(
         name=_text(raw["name"], _NAME_LENGTH),
         address=_address(raw["address"]),
-        routes=_many(raw["routes"], _group),
-        fallback=_many(raw["fallback"], _group),
+        routes=_groups(sets, raw["routes"]),
+        fallback=_groups(sets, raw["fallback"]),
         bfd=None if raw.get("bfd") is None else _bfd(raw["bfd"]),
         frr=None if raw.get("frr") is None else _frr(raw["frr"]),
     )
@@ -164,25 +187,36 @@ def _interface(raw: object) -> str | None:
     return name
 
 
-def _group(raw: dict[str, Any]) -> RouteGroup:
+def _groups(sets: tuple[tuple[str, ...], ...], raw: object) -> tuple[RouteGroup, ...]:
+    groups = _many(raw, partial(_group, sets))
+    if sum(len(group.prefixes) for group in groups) > MAX_ROUTES:
+        raise ValueError(f"a neighbor shall hold more than {MAX_ROUTES} routes")
+    return groups
+
+
+def _group(sets: tuple[tuple[str, ...], ...], raw: dict[str, Any]) -> RouteGroup:
     return RouteGroup(
         srg=_int(raw["srg"], 16),
         level=Level(_int(raw["level"], 8)),
         term=_int(raw["term"], 62),
         attributes=_attributes(raw["attributes"]),
-        prefixes=_many(raw["prefixes"], _prefix),
+        prefixes=sets[_int(raw["prefixes"], 16)],
     )
 
 
 def _attributes(raw: dict[str, Any]) -> Attributes:
     path = raw["as_path"]
-    return Attributes(
+    return _same_attributes(
         next_hop=_address(raw["next_hop"]),
         local_preference=_maybe(raw["local_preference"]),
         med=_maybe(raw["med"]),
         as_path=None if path is None else _many(path, lambda n: _int(n, 32)),
         communities=_many(raw["communities"], _community),
     )
+
+
+_same_attributes = lru_cache(maxsize=1024)(Attributes)
+"""One object for equal attributes, so that comparing what ten thousand prefixes have is fast."""
 
 
 def _told(raw: dict[str, Any]) -> NeighborReport:
@@ -263,16 +297,20 @@ def _address(raw: object) -> str:
     return str(ip_address(text))
 
 
-def _prefix(raw: object) -> str:
-    return _canonical(_text(raw, _NAME_LENGTH))
+def _prefixes(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, str):
+        raise ValueError("prefixes with blanks between are wanted")
+    return _canonical(raw)
 
 
-@lru_cache(maxsize=4096)
-def _canonical(text: str) -> str:
-    """Remembered, because every neighbor is told the same prefixes, and BFD waits while a wish is read."""
+@lru_cache(maxsize=2 * (MAX_SRGS + 1))
+def _canonical(text: str) -> tuple[str, ...]:
+    """The prefixes of a set. As many sets are remembered as a wish has: two families of each group."""
     if "%" in text:
         raise ValueError("a prefix has no zone")
-    return str(ip_network(text))
+    if text.count(" ") >= MAX_ROUTES:
+        raise ValueError(f"a set has more than {MAX_ROUTES} prefixes")
+    return tuple(str(ip_network(prefix)) for prefix in text.split())
 
 
 def _community(raw: object) -> str:
