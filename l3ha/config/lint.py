@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from l3ha.base.errors import Fault
 from l3ha.base.settings import Profile
+from l3ha.base.time import SECOND
 from l3ha.base.time import format_duration as d
 from l3ha.config import bounds, build, levels
 from l3ha.config.build import version_of
@@ -27,6 +29,7 @@ def warnings(document: Document) -> Iterator[Fault]:
     yield from _paths(document)
     yield from _routers(document)
     yield from _timers(document)
+    yield from _bulk(document)
     if not document.groups:
         yield document.fault(("srg",), "there is no group; nothing will fail over. Write a table [srg.1]")
     for number, group in document.groups.items():
@@ -122,6 +125,27 @@ def _timers(document: Document) -> Iterator[Fault]:
     if timing.verify < timing.bgp:
         text = f"T_verify = {d(timing.verify)} is less than T_bgp = {d(timing.bgp)}: planned moves may be handed back"
         yield document.fault(("timers", "verify"), text)
+
+
+def _bulk(document: Document) -> Iterator[Fault]:
+    """T_bgp is what T_drain, T_verify and T_settle are measured by, so it is the one to blame."""
+    timing = document.timers
+    assert timing is not None
+    groups = [*document.groups.values(), *([document.node_group] if document.node_group else [])]
+    versions = Counter(version_of(route) for group in groups for route in group.routes)
+    count, name = max(
+        (sum(versions[version] for n in node.neighbor.values() for version in (4, 6) if _carries(n, version)), name)
+        for name, node in document.nodes.items()
+    )
+    needed = bounds.telling(count)
+    if timing.bgp < needed:
+        text = (
+            f"T_bgp = {d(timing.bgp)}, but node {name} tells its neighbors {count} routes in all, which takes ExaBGP "
+            f"{needed / SECOND:.1f} s at {bounds.PREFIXES_PER_SECOND} a second: routers count as lost before they have "
+            f'heard it, and planned moves are handed back. Write bgp = "{-(-needed // SECOND)}s", and drain, verify '
+            "and settle no less"
+        )
+        yield document.fault(("timers", "bgp"), text)
 
 
 def _group(document: Document, at: KeyPath, group: Group) -> Iterator[Fault]:

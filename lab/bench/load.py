@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from l3ha.base.time import SECOND
+from l3ha.config import bounds
 from lab.bench.campaign import BROKEN
 from lab.bench.footprint import measure as footprint
 from lab.bench.l3ha import L3ha
@@ -90,7 +92,8 @@ class Loaded(L3ha):
         further = "".join(f'    "198.18.{number >> 8}.{number & 255}/32",\n' for number in range(self.amount.routes))
         text = text.replace("routes = [\n", f"routes = [\n{further}", 1)
         text += "".join(_GROUP.format(group=group) for group in range(2, self.amount.groups + 1))
-        return text + "".join(_SESSION.format(**one) for one in _sessions(self.amount))
+        text += "".join(_SESSION.format(**one) for one in _sessions(self.amount))
+        return text + _clock(self.amount)
 
     def prepare(self) -> None:
         super().prepare()
@@ -139,6 +142,16 @@ class Loaded(L3ha):
         seen["groups"] = {node: sorted({srg["state"] for srg in states[node]["srgs"]}) for node in NODES}
         seen["shares"] = {node: self.shares(node) for node in NODES}
         return seen
+
+
+def _clock(load: Load) -> str:
+    """Timers as ``l3ha check`` asks for them where the defaults are too short for so many routes, with a reserve of
+    half: two nodes and two routers share the machine."""
+    needed = bounds.telling((load.routes + 6) * load.sessions)
+    if needed <= SECOND // 2:
+        return ""
+    seconds = -(-3 * needed // (2 * SECOND))
+    return "\n[timers]\n" + "".join(f'{name} = "{seconds}s"\n' for name in ("bgp", "drain", "verify", "settle"))
 
 
 def _sessions(load: Load) -> Iterator[dict[str, Any]]:
