@@ -219,9 +219,9 @@ class Lab:
         return run([sys.executable, "-m", "l3ha", *words], env={**os.environ, **self.node_environment(node)})
 
     def status(self, node: str) -> dict[str, Any] | None:
-        """The agent's whole status as ``show --json`` has it; None while it does not answer."""
+        """What ``l3ha show srg --json`` prints; None while the agent does not answer."""
         try:
-            return ask(self.directory / node, Show("all"), _PATIENCE)
+            return ask(self.directory / node, Show("srg"), _PATIENCE)
         except ControlError:
             return None
 

@@ -161,9 +161,7 @@ SPEAKER = SpeakerStatus(True, "5.0.15", 2 * SECOND, True, "lower", 7, True)
 
 
 def _routes(level: str, term: int) -> tuple[RouteStatus, ...]:
-    return tuple(
-        RouteStatus(name, 1, prefix, level, term, "med 99998800", True) for name in ("r1", "r2") for prefix in ROUTES
-    )
+    return tuple(RouteStatus(name, 1, tuple(ROUTES), level, term, "med 99998800", True) for name in ("r1", "r2"))
 
 
 BFD_UP = BfdStatus(

@@ -163,7 +163,9 @@ def test_routes_neighbors_and_speaker(world: World) -> None:
     for node, level in ((1, "HIGH"), (2, "MEDIUM")):
         s = shown(world, node)
         (g,) = s.srgs
-        assert [(r.neighbor, r.srg, r.prefix) for r in s.routes] == [(n, 1, p) for n in ("r1", "r2") for p in ROUTES]
+        assert [(r.neighbor, r.srg, p) for r in s.routes for p in r.prefixes] == [
+            (n, 1, p) for n in ("r1", "r2") for p in ROUTES
+        ]
         assert {(r.level, r.term, r.confirmed) for r in s.routes} == {(level, g.term if node == 1 else 0, True)}
         assert all(r.attributes.startswith("next-hop 100.64.") and "local-preference" in r.attributes for r in s.routes)
         for n, configured in zip(s.neighbors, settings(node).neighbors, strict=True):

@@ -112,7 +112,7 @@ class Control:
     def _show(self, request: Request, show: Show, reply: Reply) -> None:
         """Thousands of routes take longer to write down (9 us each, measured) than the loop may stand still."""
         status = self._status()
-        if len(status.routes) <= MANY_ROUTES:
+        if sum(len(group.prefixes) for group in status.routes) <= MANY_ROUTES:
             reply(encode_result(request.id, show_result(status, show)))
             return
         task = asyncio.get_running_loop().create_task(self._show_many(request, show, status, reply))

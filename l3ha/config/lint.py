@@ -131,8 +131,9 @@ def _bulk(document: Document) -> Iterator[Fault]:
     """T_bgp is what T_drain, T_verify and T_settle are measured by, so it is the one to blame."""
     timing = document.timers
     assert timing is not None
-    groups = [*document.groups.values(), *([document.node_group] if document.node_group else [])]
-    versions = Counter(version_of(route) for group in groups for route in group.routes)
+    routes = [route for group in document.groups.values() for route in group.routes]
+    routes += document.node_group.routes if document.node_group else []
+    versions = Counter(map(version_of, routes))
     count, name = max(
         (sum(versions[version] for n in node.neighbor.values() for version in (4, 6) if _carries(n, version)), name)
         for name, node in document.nodes.items()

@@ -20,8 +20,8 @@ for root or the owner. Both ends trust nothing: whatever comes in is a value of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,7 +30,7 @@ from l3ha.base.time import SECOND, Duration, format_duration
 
 if TYPE_CHECKING:  # the CLI reads this module on its hot path and has no use for the classes
     from l3ha.core.events import Check, Note
-    from l3ha.core.status import Status
+    from l3ha.core.status import RouteStatus, Status
 
 SCHEMA = 1
 """Version of every result; the same number as ``l3ha.core.status.SCHEMA`` (a test holds it)."""
@@ -317,8 +317,15 @@ def show_result(status: Status, show: Show) -> dict[str, Any]:
         value = getattr(status, name)
         if show.srg is not None and name in {"srgs", "routes"}:
             value = tuple(item for item in value if (item.id if name == "srgs" else item.srg) == show.srg)
-        sections[name] = _plain(value)
+        sections[name] = [one for group in value for one in _routes(group)] if name == "routes" else _plain(value)
     return sections
+
+
+def _routes(group: RouteStatus) -> Iterator[dict[str, Any]]:
+    """One entry for each prefix. Not sooner: twenty thousand would hold up the agent, whatever it was asked for."""
+    plain = _plain(replace(group, prefixes=()))
+    for prefix in group.prefixes:
+        yield {("prefix" if key == "prefixes" else key): prefix if key == "prefixes" else plain[key] for key in plain}
 
 
 def _plain(value: Any) -> Any:

@@ -290,8 +290,8 @@ def _routes(e: Engine) -> tuple[RouteStatus, ...]:
         confirmed = state is not None and state.up and state.confirmed == e.speaker.number
         for group in n.routes:
             text = preference.describe(group.attributes)
-            for prefix in group.prefixes:
-                out.append(RouteStatus(n.name, group.srg, prefix, Level(group.level).name, group.term, text, confirmed))
+            level = Level(group.level).name
+            out.append(RouteStatus(n.name, group.srg, group.prefixes, level, group.term, text, confirmed))
     return tuple(out)
 
 

@@ -253,11 +253,11 @@ class BfdStatus:
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
-    """One route that a neighbor shall hold."""
+    """Routes of one group and family that a neighbor shall hold."""
 
     neighbor: str
     srg: int
-    prefix: str
+    prefixes: tuple[str, ...]
     level: str
     term: int
     attributes: str

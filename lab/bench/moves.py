@@ -17,7 +17,7 @@ from lab.stream import Streams
 from lab.traffic import Outages
 
 SUBJECT = "Planned moves of l3ha in a row"
-_LOADS = (Load(), Load(routes=994))
+_LOADS = (Load(), Load(routes=994), Load(routes=9994))
 _MOVES = 4
 """In a row, for each run that was asked for."""
 
