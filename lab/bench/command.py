@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from lab.bench import accident, budget, calm, contenders, decision, load, moves, plot, table
+from lab.bench import accident, budget, calm, contenders, decision, load, moves, plain, plot, table
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Meas
     "decision": lambda tag, runs, _seconds, say: decision.measure(tag, 4 * runs, say),
     "budget": budget.measure,
     "load": load.measure,
+    "bulk": plain.measure,
     "moves": moves.measure,
     "calm": calm.measure,
 }

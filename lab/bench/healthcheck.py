@@ -27,11 +27,11 @@ from lab.routers import frr
 from lab.topology import BEYOND, ROUTERS
 from lab.world import EXABGP_ENV
 
-_LINK = {("n1", "r1"): "100.64.11", ("n1", "r2"): "100.64.21", ("n2", "r1"): "100.64.12", ("n2", "r2"): "100.64.22"}
-_ASN = {"r1": 65010, "r2": 65002}
+LINK = {("n1", "r1"): "100.64.11", ("n1", "r2"): "100.64.21", ("n2", "r1"): "100.64.12", ("n2", "r2"): "100.64.22"}
+ASN = {"r1": 65010, "r2": 65002}
 _MED = {"n1": 100, "n2": 200}
 
-_NEIGHBOR = """\
+NEIGHBOR = """\
 neighbor {net}.1 {{
     router-id {router_id};
     local-address {net}.2;
@@ -75,14 +75,14 @@ class Healthcheck(Contender):
         return [self.service(f"exabgp-{node}", node, argv, env=self.environment)]
 
     def _configuration(self, node: str, home: Path) -> str:
-        pings = " && ".join(f"ping -q -n -c 1 -W 1 {_LINK[node, router]}.1" for router in ROUTERS)
+        pings = " && ".join(f"ping -q -n -c 1 -W 1 {LINK[node, router]}.1" for router in ROUTERS)
         words = [sys.executable, "-m exabgp healthcheck --silent --no-ip-setup", f'--cmd "{pings}"']
         words += [f"--ip {BEYOND[router][0]}" for router in ROUTERS]
         words += [f"--up-metric {_MED[node]}", f"--disable {home / 'away'}", *self.options]
         text = f"process check {{\n    run {' '.join(words)};\n    encoder text;\n}}\n"
         for router in ROUTERS:
-            net, hold = _LINK[node, router], f"hold-time {self.hold};" if self.hold else ""
-            text += _NEIGHBOR.format(net=net, router_id=f"{_LINK[node, 'r1']}.2", asn=_ASN[router], hold=hold)
+            net, hold = LINK[node, router], f"hold-time {self.hold};" if self.hold else ""
+            text += NEIGHBOR.format(net=net, router_id=f"{LINK[node, 'r1']}.2", asn=ASN[router], hold=hold)
         return text
 
     def agent_pids(self, node: str) -> list[int]:
@@ -123,7 +123,7 @@ class HealthcheckBfd(HealthcheckFast):
         found = super().node_services(node)
         text = "".join(
             f" peer {net}.1 local-address {net}.2 interface {router}\n  profile fast\n !\n"
-            for router, net in ((router, _LINK[node, router]) for router in ROUTERS)
+            for router, net in ((router, LINK[node, router]) for router in ROUTERS)
         )
         (self.directory / node / "bfdd.conf").write_text(f"{FRR_BFD_PROFILE}bfd\n{text}!\n")
         daemons = frr(self.tag, self.directory, node, "bfdd")

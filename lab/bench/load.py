@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from l3ha.base.time import SECOND
 from l3ha.config import bounds
@@ -85,7 +85,7 @@ router bgp 65010
 class Loaded(L3ha):
     """l3ha with a load."""
 
-    kinds = (RouterKind.FRR,)
+    kinds: ClassVar[tuple[RouterKind, ...]] = (RouterKind.FRR,)
     amount: Load
 
     def cluster_file(self, text: str) -> str:
@@ -184,10 +184,10 @@ def _load(
             lab.ready()
             used = footprint(lab, seconds)
             for _ in range(runs):
-                began, ended = _move(lab)
-                first.append(began)
-                last.append(ended)
-                say(f"{load}: first route after {began:.0f} ms, last after {ended:.0f} ms")
+                moved = move(lab)
+                first.append(moved.first_ms)
+                last.append(moved.last_ms)
+                say(f"{load}: first route after {moved.first_ms:.0f} ms, last after {moved.last_ms:.0f} ms")
     except BROKEN as error:
         say(f"{load}: {error}")
         yield Measure(subject, str(load), "ms", tuple(last), reason(str(error)))
@@ -205,8 +205,18 @@ def reason(words: str) -> str:
     return re.sub(r".*\.toml(:\d+)?: ", "refused: ", said).replace("|", "/")
 
 
-def _move(lab: Loaded) -> tuple[float, float]:
-    """Milliseconds from the silent death of the active node to the first and to the last route at the other one."""
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Milliseconds: from the silent death of the active node to the first and to the last route at the other one, and
+    from the other one's decision to the last route."""
+
+    first_ms: float
+    last_ms: float
+    from_decision_ms: float
+
+
+def move(lab: Loaded) -> Moved:
+    """Kill the active node silently, wait for the other one to have all routes, and bring it back."""
     death = lab_fault("silent-death")
     assert death.heal is not None
     active = lab.ready()
@@ -220,9 +230,17 @@ def _move(lab: Loaded) -> tuple[float, float]:
             if any(shares) and first is None:
                 first = now
             if first is not None and min(shares) == 1:
-                return first * 1000, now * 1000
+                return Moved(first * 1000, now * 1000, _active_for(lab, other(active)))
             if now > _PATIENCE_S:
                 raise LabError(f"{lab.amount}: not everything moved within {_PATIENCE_S:g} s: {shares}")
             time.sleep(_POLL_S)
     finally:
         death.heal(lab, active)
+
+
+def _active_for(lab: Loaded, node: str) -> float:
+    """Milliseconds since a node decided to be active."""
+    status = lab.status(node)
+    if status is None or status["srgs"][0]["state"] != "ACTIVE":
+        raise LabError(f"{node} has all routes and does not say that it is active")
+    return float(status["srgs"][0]["since"]) / 1e6
