@@ -407,10 +407,26 @@ def test_duel(mine: tuple[bool, int, int], theirs: tuple[bool, int, int], wins: 
         assert m.level is Level.MEDIUM
 
 
-def test_duel_loser_with_the_greater_number_does_not_cover() -> None:
+@pytest.mark.parametrize("theirs", [4, 5])
+def test_duel_loser_covers_only_a_greater_number(theirs: int) -> None:
     m = machine(SrgState.ACTIVE)
-    rule(m, facts(peer(state=SrgState.ACTIVE, confirmed=True, term=Term(4))))
+    rule(m, facts(peer(state=SrgState.ACTIVE, confirmed=True, term=Term(theirs))))
     assert (m.state, m.level) == (SrgState.BACKUP, Level.MEDIUM)
+
+
+def test_a_confirmed_active_node_takes_no_second_grant() -> None:
+    m = machine(SrgState.ACTIVE, confirmed=True)
+    offer = peer(state=SrgState.INELIGIBLE, eligible=False, grant=Term(6), grant_left=SECOND)
+    assert rule(m, facts(offer)) is None
+    assert m.term == 5
+
+
+def test_a_claim_whose_number_was_used_is_made_again_with_the_next() -> None:
+    m = machine(SrgState.HOLD)
+    m.step(facts(win=2), T0)
+    assert m.claim == 6
+    m.step(facts(peer(seen=Term(6)), win=2), T0 + MS)
+    assert m.claim == 7
 
 
 def test_duel_winner_with_the_greater_number_is_quiet() -> None:
