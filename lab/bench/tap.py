@@ -6,6 +6,8 @@ ExaBGP's end of its standard input, so ExaBGP's death ends it, and its end ends 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ def main(path: str, *argv: str) -> int:
     """Pass on until the program ends; its exit code."""
     with Path(path).open("ab", buffering=0) as log, subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
+        with contextlib.suppress(OSError):  # not everywhere permitted; then what it adds is measured with the rest
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         for line in child.stdout:
             now = time.monotonic_ns()
             sys.stdout.buffer.write(line)
