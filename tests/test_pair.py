@@ -220,7 +220,7 @@ def test_transcript_the_active_node_dies_while_its_backup_sleeps() -> None:
     ("bfd", "session", "taken"),
     [
         (Bfd(50 * MS, 3, 255, None, None, True), SESSION, True),
-        (FrrBfd("/run/frr", 100 * MS, None, None, True), SESSION, True),
+        (FrrBfd("/run/frr", 100 * MS, None, None), SESSION, False),
         (Bfd(50 * MS, 3, 255, None, None), SESSION, False),
         (Bfd(50 * MS, 3, 255, None, None, True), replace(SESSION, state=State.DOWN), False),
         (Bfd(50 * MS, 3, 255, None, None, True), replace(SESSION, detection=301 * MS), False),

@@ -162,21 +162,24 @@ def test_echo_accepts_only_the_answer_it_waits_for() -> None:
     assert echo.drops == {"late or forged": 1, "foreign": 1, "short": 1, "duplicate": 1}
 
 
-def test_asked_again_the_newest_request_is_awaited_and_the_sample_goes_on() -> None:
+def test_asked_again_every_request_of_the_sample_may_be_answered() -> None:
+    """A router whose answer takes longer than the pause between two requests answers all the same."""
     echo = Echo(R1.own, NODE, 0x4C01, T0)
-    first = request(echo, T0)
-    assert echo.receive(echo_reply(first.identifier, first.sequence, first.payload), T0 + MS)
-    second = echo.again(T0 + 20 * MS, entropy("again"))
-    assert (echo.result, echo.answered_sent, echo.next) == (EchoResult.ANSWERED, T0, T0 + 100 * MS)
-    assert second.sequence == first.sequence + 1
-    assert not echo.receive(echo_reply(first.identifier, first.sequence, first.payload), T0 + 21 * MS)
-    answer = echo_reply(second.identifier, second.sequence, second.payload)
-    assert echo.receive(answer, T0 + 23 * MS)
-    assert not echo.receive(answer, T0 + 24 * MS)
-    assert (echo.answered_sent, echo.rtt, echo.answered, echo.sent) == (T0 + 20 * MS, 3 * MS, 2, 2)
-    assert echo.drops == {"late or forged": 1, "duplicate": 1}
+    take = entropy("again")
+    requests = [request(echo, T0), *(echo.again(T0 + n * 20 * MS, take) for n in (1, 2))]
+    assert [r.sequence for r in requests] == [1, 2, 3] and echo.next == T0 + 100 * MS
+    answers = [echo_reply(r.identifier, r.sequence, r.payload) for r in requests]
+    assert echo.receive(answers[1], T0 + 45 * MS)
+    assert (echo.result, echo.answered_sent, echo.rtt) == (EchoResult.ANSWERED, T0 + 20 * MS, 25 * MS)
+    assert echo.receive(answers[0], T0 + 46 * MS), "late, and sent before the one that is answered"
+    assert echo.answered_sent == T0 + 20 * MS
+    assert not echo.receive(answers[1], T0 + 47 * MS)
+    echo.failed("Network is unreachable")
+    assert echo.result is EchoResult.ANSWERED, "what was answered stays so, although a repetition cannot be sent"
     request(echo, T0 + 100 * MS)
     assert echo.closed is EchoResult.ANSWERED
+    assert not echo.receive(answers[2], T0 + 101 * MS)
+    assert echo.drops == {"duplicate": 1, "late or forged": 1}
 
 
 def test_could_not_send_is_not_silence() -> None:

@@ -69,10 +69,10 @@ def test_a_session_that_is_not_up_proves_nothing(state: State | None) -> None:
 
 def test_a_witness_is_down_before_the_peer_counts_as_silent() -> None:
     """T_det is 500 ms, and the peer's last word may be two intervals of 100 ms older than a cut of the own links."""
-    frr = FrrBfd("/run/frr", 50 * MS, None, None, True)
-    for detection, own, asked in ((0, False, False), (250, True, True), (251, True, False), (300, True, False)):
+    frr = FrrBfd("/run/frr", 50 * MS, None, None)
+    for detection, own in ((0, False), (250, True), (300, True)):
         x, n = proving(detection=detection * MS)
-        assert x.bfd_proves(n, T0) is own and x.bfd_proves(replace(n, bfd=frr), T0) is asked, detection
+        assert x.bfd_proves(n, T0) is own and not x.bfd_proves(replace(n, bfd=frr), T0), detection
     x, n = proving(detection=300 * MS + 1)
     assert not x.bfd_proves(n, T0)
 

@@ -102,8 +102,8 @@ class World:
         self._speaker.close()
         self._udp.close()
         self._echo.close()
-        await self._netlink.close()
         self._terms.close()
+        await self._netlink.close()
 
     def _interface(self, event: InterfaceChanged) -> None:
         self.changed(event)

@@ -126,8 +126,6 @@ class FrrBfd:
     interface: str | None
     """Which of bfdd's sessions it is, besides the two addresses; None: on whatever interface. So with ``vrf``."""
     vrf: str | None
-    witness: bool = False
-    """As of ``Bfd``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def neighbor(cluster: Cluster, node: Node, name: str, secrets: Secrets) -> s.Nei
 def bfd(written: Bfd, key: bytes) -> s.Bfd | s.FrrBfd:
     """The BFD session of a neighbor."""
     if written.source == "frr":
-        return s.FrrBfd(written.vty_socket, written.poll, written.interface, written.vrf, written.witness)
+        return s.FrrBfd(written.vty_socket, written.poll, written.interface, written.vrf)
     auth = written.auth
     return s.Bfd(
         interval=written.interval,

@@ -56,7 +56,7 @@ class Document:
 
     def fault(self, key: KeyPath, text: str) -> Fault:
         """A fault at a key that stands in the file, or at the table that lacks it."""
-        return Fault(self.file, self.lines.of(key), _dotted(key), text)
+        return Fault(self.file, self.lines.of(key), _dotted(key), printable(text))
 
 
 def read(path: str | Path) -> Document:

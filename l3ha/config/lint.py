@@ -61,10 +61,10 @@ def _witness(document: Document, at: KeyPath, n: Neighbor) -> Iterator[Fault]:
     """As far as this node has a word in the detection time; ``show bfd`` knows the router's."""
     icl, bfd = document.icl, n.bfd
     assert icl is not None
-    if bfd is None or not bfd.witness:
+    if bfd is None or not bfd.witness or bfd.source != "l3ha":
         return
-    room = (icl.multiplier - 2) * icl.interval - (bfd.poll if bfd.source == "frr" else 0)
-    if room <= 0 or (bfd.source == "l3ha" and bfd.multiplier * bfd.interval > room):
+    room = (icl.multiplier - 2) * icl.interval
+    if bfd.multiplier * bfd.interval > room:
         text = f"detects too late to be a witness: within T_det - 2 x icl.interval = {d(max(room, 0))} it must be down"
         yield document.fault((*at, "bfd", "witness"), text)
 

@@ -180,7 +180,7 @@ class Bfd(Section):
     source: Literal["l3ha", "frr"] = Field(
         default="l3ha",
         description="Who speaks BFD on this node: the speaker, or FRR's bfdd, which is configured there and only asked "
-        "here. With frr only `interface`, `witness`, `vrf`, `poll` and `vty_socket` may stand beside it.",
+        "here. With frr only `interface`, `vrf`, `poll` and `vty_socket` may stand beside it.",
     )
     interval: Span = Field(
         default=100 * MS, description="Time between packets, sent and asked for; the slower of both ends wins."
@@ -204,7 +204,7 @@ class Bfd(Section):
     witness: bool = Field(
         default=False,
         description="While the session is up, it proves to rule *silence* that the router lives, as an echo from our "
-        "own address does: for routers that answer few echoes or none. It counts while detection time + poll + "
+        "own address does: for routers that answer few echoes or none. It counts while detection time + "
         "2 x `icl.interval` <= T_det.",
     )
     vrf: Interface | None = Field(

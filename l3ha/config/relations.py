@@ -122,7 +122,7 @@ def _neighbor(document: Document, at: KeyPath, n: Neighbor, asn: int) -> Iterato
 
 
 _OF_FRR = ("vrf", "poll", "vty_socket")
-_OF_BOTH = ("source", "interface", "witness")
+_OF_BOTH = ("source", "interface")
 
 
 def _bfd(document: Document, at: KeyPath, bfd: Bfd) -> Iterator[Fault]:
@@ -130,7 +130,10 @@ def _bfd(document: Document, at: KeyPath, bfd: Bfd) -> Iterator[Fault]:
     written = [key for key in type(bfd).model_fields if key in bfd.model_fields_set]
     if bfd.source == "frr":
         for key in written:
-            if key not in (*_OF_FRR, *_OF_BOTH):
+            if key == "witness":
+                text = 'is for source = "l3ha": what bfdd said last may be older than T_det. Leave it out'
+                yield document.fault((*at, key), text)
+            elif key not in (*_OF_FRR, *_OF_BOTH):
                 text = 'is for source = "l3ha": bfdd has its own, in frr.conf. Write it there, or leave out source'
                 yield document.fault((*at, key), text)
         for text in bounds.poll(bfd.poll):

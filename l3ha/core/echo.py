@@ -2,7 +2,8 @@
 
 A sample is closed when the next request goes out, whatever came back in the meantime, so that an answer never delays
 and a silence never stretches the cadence. "Could not send" is a result of its own: it says something about us, nothing
-about the other side. A request may be repeated inside its sample; then the newest one is awaited.
+about the other side. A request may be repeated inside its sample; an answer
+to any of them answers the sample, and tells when the request that it is for was sent.
 """
 
 from __future__ import annotations
@@ -44,9 +45,8 @@ class Echo:
         self.sent_at = now
         """When the newest request was sent."""
         self._node = node
-        self._nonce: bytes | None = None
-        self._awaited = False
-        """The newest request has no answer yet."""
+        self._nonces: dict[bytes, Instant | None] = {}
+        """Requests of this sample -> when sent; None: answered."""
         self._current = EchoResult.PENDING
 
     @property
@@ -63,15 +63,15 @@ class Echo:
         interval = self.target.interval
         self.next = after(now + interval // 2 - 1, interval)  # a sample lasts half an interval at least
         self._current = EchoResult.PENDING
+        self._nonces = {}
         return self.again(now, entropy)
 
     def again(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho:
         """Ask once more within the sample: an answer to what was sent earlier says nothing of what changed since."""
-        self._nonce = entropy(icmp.NONCE_SIZE)
-        self._awaited = True
-        self.sent_at = now
+        nonce = entropy(icmp.NONCE_SIZE)
+        self._nonces[nonce] = self.sent_at = now
         self.sent += 1
-        payload = icmp.payload(self._node, self._nonce)
+        payload = icmp.payload(self._node, nonce)
         return SendEcho(self.target, self.identifier, self.sent & 0xFFFF, payload)
 
     def receive(self, data: bytes, now: Instant) -> bool:
@@ -81,29 +81,30 @@ class Echo:
             self._drop(str(reply))
         elif reply.identifier != self.identifier or reply.node != self._node:
             self._drop("foreign")
-        elif reply.nonce != self._nonce:
+        elif reply.nonce not in self._nonces:
             self._drop("late or forged")
-        elif not self._awaited:
+        elif (sent_at := self._nonces[reply.nonce]) is None:
             self._drop("duplicate")
         else:
-            self._awaited = False
+            self._nonces[reply.nonce] = None
             self._current = EchoResult.ANSWERED
             self.answered += 1
-            self.answered_sent = self.sent_at
-            self.rtt = now - self.sent_at
+            self.answered_sent = max(sent_at, self.answered_sent or sent_at)
+            self.rtt = now - sent_at
             self.error = None
             return True
         return False
 
     def failed(self, error: str) -> None:
-        """The request could not be sent."""
-        self._current = EchoResult.CANNOT_SEND
+        """A request could not be sent; if an earlier one of the sample was answered, the sample stays so."""
+        if self._current is not EchoResult.ANSWERED:
+            self._current = EchoResult.CANNOT_SEND
         self.error = error
 
     def forget(self, now: Instant) -> None:
         """After a pause: nothing is known, and what is on its way does not count."""
         self.closed = self._current = EchoResult.PENDING
-        self._nonce = None
+        self._nonces = {}
         self.next = now
 
     def clear(self) -> None:

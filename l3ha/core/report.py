@@ -264,7 +264,7 @@ def _bfd(n: Neighbor, asked: Bfd | FrrBfd, state: NeighborState, proves: bool, n
         multiplier=(s.multiplier or None) if s else own.multiplier if own else None,
         remote_multiplier=(s.remote_multiplier or None) if s else None,
         detection=(s.detection or None) if s else None,
-        witness=proves if asked.witness else None,
+        witness=proves if own is not None and own.witness else None,
         counted=not state.cut,
         sent=(s.sent if s else 0) if own else None,
         received=(s.received if s else 0) if own else None,

@@ -173,13 +173,12 @@ class SpeakerLink:
         Both ends hear each other while a session is up (RFC 5880 §6.2), but it stays up for its detection time after
         the last packet. If the own links are cut, it must be down before the peer counts as silent: its last word may
         be older than the cut by two intervals, so that is taken from T_det. The report itself is as old as that of
-        ``reach`` may be.
+        ``reach`` may be. What FRR's bfdd said last may be older than all that, so it proves nothing.
         """
         s, t = self.neighbors[n.name].bfd, self.settings.timers
-        if n.bfd is None or not n.bfd.witness or s is None or s.state != State.UP or not self.connected:
+        if not isinstance(n.bfd, Bfd) or not n.bfd.witness or s is None or s.state != State.UP or not self.connected:
             return False
-        behind = n.bfd.poll if isinstance(n.bfd, FrrBfd) else 0
-        return 0 < s.detection <= t.detection - behind - 2 * t.heartbeat and now - self._heard <= t.lease
+        return 0 < s.detection <= t.detection - 2 * t.heartbeat and now - self._heard <= t.lease
 
     def all_up(self) -> bool:
         """Whether every session is up."""

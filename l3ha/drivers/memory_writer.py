@@ -34,7 +34,7 @@ class MemoryWriter:
         self._wanted: dict[SrgId, Memory] = {}
         """Not on disk yet."""
         self._since = 0.0
-        """When the oldest of them was wanted."""
+        """Since when the disk owes an answer for them."""
         self._asked = 0
         self._answered = 0
         """The newest request that the disk took or refused."""
@@ -47,13 +47,16 @@ class MemoryWriter:
     def save(self, groups: Iterable[Memory]) -> bool:
         """Have these written; whether they are on disk now. Waits at most ``PATIENCE_S``, never raises."""
         with self._change:
+            now = time.monotonic()
+            hangs = self._answered < self._asked and now - self._since >= PATIENCE_S
             if not self._wanted:
-                self._since = time.monotonic()
+                self._since = now
             self._wanted |= {m.srg: m for m in groups}
             self._asked += 1
             mine = self._asked
             self._change.notify_all()
-            return self._change.wait_for(lambda: self._answered >= mine, PATIENCE_S) and not self._wanted
+            patience = 0 if hangs else PATIENCE_S  # it was waited for already, and did not answer
+            return self._change.wait_for(lambda: self._answered >= mine, patience) and not self._wanted
 
     def problem(self) -> str | None:
         """What is wrong with the disk, if anything is."""
@@ -82,6 +85,7 @@ class MemoryWriter:
             with self._change:
                 self._refusal = refusal
                 if refusal is None:
+                    self._since = time.monotonic()
                     self._wanted = {srg: m for srg, m in self._wanted.items() if groups.get(srg) != m}
                 self._answered = number
                 self._change.notify_all()

@@ -65,6 +65,8 @@ class Variant:
     """Least and greatest time from ExaBGP's command to the router's table."""
     drift: tuple[int, int] = (0, 0)
     """Parts per million, per node."""
+    echo: Duration = 2 * MS
+    """Greatest time from an echo request to its answer."""
 
     @property
     def timers(self) -> Timers:
@@ -103,6 +105,7 @@ def variant(seed: int) -> Variant:
         tie_break=rng.choice(("low", "high", "oldest")),
         bgp_delay=rng.choice(((2 * MS, 10 * MS), (20 * MS, 60 * MS), (50 * MS, 350 * MS))),
         drift=(rng.randint(-500, 500), rng.randint(-500, 500)),
+        echo=rng.choice((2, 2, 2, 30, 80)) * MS,
     )
 
 

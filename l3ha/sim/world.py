@@ -23,7 +23,7 @@ from l3ha.sim.setting import FLOATING, NODES, ROUTERS, Variant, address
 from l3ha.sim.trace import line
 from l3ha.wire import icmp
 
-ECHO_TIME: tuple[Duration, Duration] = (MS // 2, 2 * MS)
+ECHO_LEAST: Duration = MS // 2
 
 
 class World:
@@ -189,7 +189,7 @@ class World:
         loss = self.conditions.echo_loss.get(router, 0)
         if loss and self.rng.randrange(100) < loss:
             return
-        self.clock.after(self.rng.randint(*ECHO_TIME), lambda: self._reply(node, router, effect))
+        self.clock.after(self.rng.randint(ECHO_LEAST, self.variant.echo), lambda: self._reply(node, router, effect))
 
     def _reply(self, node: int, router: str, e: ev.SendEcho) -> None:
         floating = e.target.source == FLOATING

@@ -130,10 +130,10 @@ def _session(raw: dict[str, Any]) -> FrrSession:
         remote_diagnostic=_diagnostic(raw.get("remote-diagnostic", "ok")),
         transmit=_int(raw.get("transmit-interval", 0)) * MS,
         receive=_int(raw.get("receive-interval", 0)) * MS,
-        multiplier=_int(raw.get("detect-multiplier", 0)),
+        multiplier=_int(raw.get("detect-multiplier", 0), 8),
         remote_transmit=_int(raw.get("remote-transmit-interval", 0)) * MS,
         remote_receive=_int(raw.get("remote-receive-interval", 0)) * MS,
-        remote_multiplier=_int(raw.get("remote-detect-multiplier", 0)),
+        remote_multiplier=_int(raw.get("remote-detect-multiplier", 0), 8),
     )
 
 
@@ -146,9 +146,9 @@ def _diagnostic(raw: object) -> int:
     return _DIAGNOSTICS.index(text) if text in _DIAGNOSTICS else _UNTOLD
 
 
-def _int(raw: object) -> int:
-    if type(raw) is not int or not 0 <= raw < 1 << 32:
-        raise ValueError(f"{str(raw)[:30]!r} is not a number from 0 to 2^32")
+def _int(raw: object, bits: int = 32) -> int:
+    if type(raw) is not int or not 0 <= raw < 1 << bits:
+        raise ValueError(f"{str(raw)[:30]!r} is not a number from 0 to 2^{bits}")
     return raw
 
 

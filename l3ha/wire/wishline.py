@@ -169,7 +169,7 @@ def _bfd(raw: dict[str, Any]) -> BfdWish:
 
 def _frr(raw: dict[str, Any]) -> FrrWish:
     directory = _text(raw["directory"], _TEXT_LENGTH)
-    if not directory.startswith("/") or "\0" in directory:
+    if not directory.startswith("/") or not directory.isprintable():
         raise ValueError("this is not the path of a directory")
     return FrrWish(
         directory=directory,
@@ -310,7 +310,7 @@ def _canonical(text: str) -> tuple[str, ...]:
         raise ValueError("a prefix has no zone")
     if text.count(" ") >= MAX_ROUTES:
         raise ValueError(f"a set has more than {MAX_ROUTES} prefixes")
-    return tuple(str(ip_network(prefix)) for prefix in text.split())
+    return tuple(str(ip_network(prefix)) for prefix in text.split(" ") if prefix)
 
 
 def _community(raw: object) -> str:
