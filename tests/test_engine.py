@@ -16,7 +16,8 @@ from l3ha.base.names import Intent, Level, NodeId, NodeState, SrgId, SrgState, T
 from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, NodeGroup, Settings, Srg
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core.echo import EchoResult
-from l3ha.core.engine import ECHO_IDENTIFIER, MISLED_AFTER, Engine
+from l3ha.core.echoes import ECHO_IDENTIFIER
+from l3ha.core.engine import MISLED_AFTER, Engine
 from l3ha.core.events import (
     Answer,
     ClearStatistics,

@@ -16,11 +16,11 @@ from dataclasses import replace
 import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
-from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, Settings
+from l3ha.base.settings import EchoTarget, MonitorKind, Settings
 from l3ha.base.time import MS, Duration, Instant, after
-from l3ha.core import picture
-from l3ha.core.bfd_sessions import because
-from l3ha.core.echo import Echo, EchoResult
+from l3ha.core import echoes, monitors, picture
+from l3ha.core.echo import EchoResult
+from l3ha.core.echoes import Echoes
 from l3ha.core.events import (
     Answer,
     Check,
@@ -50,26 +50,16 @@ from l3ha.core.events import (
 from l3ha.core.facts import Facts
 from l3ha.core.icl import MAX_GRACE, IclPeer
 from l3ha.core.lateness import Lateness
-from l3ha.core.monitor import Watch
+from l3ha.core.monitors import Watches
 from l3ha.core.node import NodeMachine
 from l3ha.core.probe import Probe
 from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
 from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
-from l3ha.wire.bfd import State
 from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
-from l3ha.wire.wish import BfdReport, Goodbye, Report
-
-ECHO_IDENTIFIER = 0x4C00
-"""Plus the node id: nodes share the floating source address, so replies to the other's requests may arrive here."""
-
-PROOFS_PER_INTERVAL = 5
-"""How often the arbiters are asked within one probe interval while a takeover waits for its proof."""
-
-SHORTEST_PROOF: Duration = 10 * MS
-"""But not more often than this."""
+from l3ha.wire.wish import Goodbye, Report
 
 MISLED_AFTER = 10
 """Verdicts in a row in contact after which "the router does not follow" is an alarm."""
@@ -98,8 +88,8 @@ class Engine:
             s.id: SrgMachine(s, settings.id, settings.timers, remembered.get(s.id), now) for s in settings.srgs
         }
         self.probes = {s.id: Probe(s, now) for s in settings.srgs}
-        self.echoes: dict[EchoTarget, Echo] = {}
-        self.watches: dict[SrgId, list[Watch]] = {}
+        self.echoes: Echoes = {}
+        self.watches: Watches = {}
         self.digests: dict[SrgId, bytes] = {}
         self.picture: dict[SrgId, Facts] = {}
         """The facts that the last step decided on, per group."""
@@ -156,7 +146,7 @@ class Engine:
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
-        times += [due for _, due in self._proofs(now)]
+        times += [due for _, due in echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)]
         if self._stop is not None:
             times.append(self._stop.deadline)
         return min(t for t in times if t is not None)
@@ -207,7 +197,7 @@ class Engine:
             case SpeakerLine(data):
                 self._speaker_line(data, now, out)
             case InterfaceChanged(name, up, detail):
-                self._observe(MonitorKind.INTERFACE, name, up, detail, now, out)
+                out += monitors.observe(self.watches, MonitorKind.INTERFACE, name, up, detail, now)
             case RequestFailover():
                 out.append(self._failover(event, now))
             case RequestMaintenance(request, on):
@@ -224,12 +214,13 @@ class Engine:
         echo = self.echoes.get(target)
         if echo is None:
             return False
-        before, told = echo.result, len(out)
+        before = echo.result
         if not echo.receive(data, now):
             return False
-        self._tried(target, EchoResult.ANSWERED, now, out)
+        turned = monitors.tried(self.watches, target, EchoResult.ANSWERED, now)
+        out += turned
         verifying = any(m.state is SrgState.ACTIVE and not m.verified for m in self.srgs.values())
-        return before is not EchoResult.ANSWERED or len(out) > told or verifying
+        return before is not EchoResult.ANSWERED or bool(turned) or verifying
 
     def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> bool:
         mine = [p for p in self.peers.values() if d.path in p.paths]
@@ -264,9 +255,7 @@ class Engine:
         notes, advertised = self.speaker.receive(line, now)
         out += notes
         for neighbor, state in self.speaker.neighbors.items():
-            self._observe(MonitorKind.BGP, neighbor, state.up, "session " + ("up" if state.up else "down"), now, out)
-            if state.bfd is not None:
-                self._observe_bfd(neighbor, state.bfd, now, out)
+            out += monitors.sessions(self.watches, neighbor, state, now)
         for a in advertised:
             machine = self.srgs.get(SrgId(a.srg))
             if machine is None or a.level is not Level.HIGH or a.term > MAX_HEARD_TERM:
@@ -333,7 +322,8 @@ class Engine:
         self._keep_asking()
         for machine in self.srgs.values():
             self._group(machine, now, out)
-        out += [echo.again(now, self._entropy) for echo, due in self._proofs(now) if now >= due]
+        unproved = echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)
+        out += [echo.again(now, self._entropy) for echo, due in unproved if now >= due]
         self._stopping(now, out)
         self._remember(out)
         self._announce(now, out)
@@ -351,30 +341,11 @@ class Engine:
                     self._contact_changed()
         if judge:
             out += self.speaker.expire(now)
-        self._echo(now, out)
-        for group, watches in self.watches.items():
-            for watch in watches:
-                if watch.tick(now):
-                    out.append(_monitor_note(group, watch))
+        out += echoes.tick(self.echoes, self.watches, now, self._entropy)
+        out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
             probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
             self._misleading(srg, probe, out)
-
-    def _echo(self, now: Instant, out: list[Effect]) -> None:
-        for target, echo in self.echoes.items():
-            request = echo.tick(now, self._entropy)
-            if request is None:
-                continue
-            if echo.closed is not EchoResult.PENDING and echo.closed is not EchoResult.ANSWERED:
-                self._tried(target, echo.closed, now, out)
-            out.append(request)
-
-    def _tried(self, target: EchoTarget, result: EchoResult, now: Instant, out: list[Effect]) -> None:
-        """An echo sample is a sample of the IP monitors that share it; answers count when they come."""
-        for group, watches in self.watches.items():
-            for watch in watches:
-                if watch.monitor.echo == target and watch.sample(result is EchoResult.ANSWERED, str(result), now):
-                    out.append(_monitor_note(group, watch))
 
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:
         if not self._open:
@@ -385,20 +356,6 @@ class Engine:
         probe = self.probes[machine.srg.id]
         if (machine.level, machine.term) != before:
             probe.announced(now, self.settings.timers.settle)
-
-    def _proofs(self, now: Instant) -> list[tuple[Echo, Instant]]:
-        """What is asked again while a takeover waits for its proof, and when: the cadence of the samples is made for
-        telling a silence, and would hold the other node's cover for nothing."""
-        found: list[tuple[Echo, Instant]] = []
-        for machine in self.srgs.values():
-            facts = self.picture.get(machine.srg.id)
-            if facts is None or not machine.unproved(facts, now):
-                continue
-            for echo in {a.floating: self.echoes[a.floating] for a in machine.srg.arbiters}.values():
-                if echo.answered_sent is None or echo.answered_sent < facts.acked_at:
-                    pause = max(SHORTEST_PROOF, echo.target.interval // PROOFS_PER_INTERVAL)
-                    found.append((echo, facts.acked_at if echo.sent_at < facts.acked_at else echo.sent_at + pause))
-        return found
 
     def _stopping(self, now: Instant, out: list[Effect]) -> None:
         stop = self._stop
@@ -470,22 +427,6 @@ class Engine:
         for probe in self.probes.values():
             probe.restart()
 
-    def _observe(self, kind: MonitorKind, subject: str, up: bool, reason: str, now: Instant, out: list[Effect]) -> None:
-        for group, watches in self.watches.items():
-            for watch in watches:
-                m = watch.monitor
-                if m.kind is kind and m.subject == subject and watch.observe(up, reason, now):
-                    out.append(_monitor_note(group, watch))
-
-    def _observe_bfd(self, neighbor: str, s: BfdReport, now: Instant, out: list[Effect]) -> None:
-        if s.state is not None:
-            reason = f"session {State(s.state).name}{because(s.diagnostic)}"
-            self._observe(MonitorKind.BFD, neighbor, s.state == State.UP, reason, now, out)
-            return
-        for watch in (w for watches in self.watches.values() for w in watches):
-            if watch.monitor.kind is MonitorKind.BFD and watch.monitor.subject == neighbor:
-                watch.cannot_tell(s.error or "the session is unknown")
-
     def _misleading(self, srg: SrgId, probe: Probe, out: list[Effect]) -> None:
         """In contact the probe only informs: a router that does not follow is the operator's to mend (protocol §2)."""
         machine = self.srgs[srg]
@@ -505,25 +446,8 @@ class Engine:
         """Echoes and monitors for the present settings; what exists already keeps its history."""
         self.digests = {s.id: routes_digest(s.routes, s.floating) for s in self.settings.srgs}
         self.picture = {}
-        wanted: dict[EchoTarget, None] = {}
-        groups: list[tuple[SrgId, tuple[Monitor, ...]]] = [(SrgId(0), self.settings.node_group.monitors)]
-        for srg in self.settings.srgs:
-            groups.append((srg.id, srg.monitors))
-            for arbiter in srg.arbiters:
-                wanted.update({arbiter.own: None, arbiter.floating: None})
-        for _, monitors in groups:
-            wanted.update({m.echo: None for m in monitors if m.echo is not None})
-        shortest = min((t.interval for t in wanted), default=self.settings.timers.heartbeat)
-        routers = {p.router for peer in self.settings.peers for p in peer.paths if p.router}
-        for n in self.settings.neighbors:
-            if n.router in routers and not any(
-                (t.source, t.destination) == (n.local_address, n.address) for t in wanted
-            ):
-                wanted[EchoTarget(n.local_address, n.address, shortest)] = None
-        identifier = ECHO_IDENTIFIER + self.settings.id
-        self.echoes = {t: self.echoes.get(t) or Echo(t, self.settings.id, identifier, now) for t in wanted}
-        old = {(g, w.monitor.name, w.monitor.kind, w.monitor.subject): w for g, ws in self.watches.items() for w in ws}
-        self.watches = {g: [_watch(old.get((g, m.name, m.kind, m.subject)), m, now) for m in ms] for g, ms in groups}
+        self.echoes = echoes.equip(self.settings, self.echoes, now)
+        self.watches = monitors.equip(self.settings, self.watches, now)
 
     def _reconfigure(self, settings: Settings, now: Instant, out: list[Effect]) -> None:
         self.settings = settings
@@ -543,17 +467,3 @@ class Engine:
             del self.srgs[gone], self.probes[gone]
         self._equip(now)
         out.append(Note(NoteKind.CONFIG, "the configuration was read again"))
-
-
-def _watch(known: Watch | None, monitor: Monitor, now: Instant) -> Watch:
-    """The watch of a monitor; the same object keeps its verdict when only its numbers change."""
-    if known is None:
-        return Watch(monitor, now)
-    known.monitor = monitor
-    return known
-
-
-def _monitor_note(group: SrgId, watch: Watch) -> Note:
-    m = watch.monitor
-    text = f"monitor {m.name} ({m.kind} {m.subject}) is {'up' if watch.up else 'down'}: {watch.reason}"
-    return Note(NoteKind.MONITOR, text, group, alarm=not watch.up)
