@@ -76,7 +76,7 @@ SETTINGS = Settings(
     timers=TIMERS,
     srgs=(),
     node_group=NodeGroup((), (), 255, (), None),
-    speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND),
+    speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND, 0),
     digest=b"d" * 8,
     sections=MappingProxyType({}),
 )

@@ -45,9 +45,11 @@ def group(level: Level, *prefixes: str, term: int = 0, srg: int = 1) -> RouteGro
     return RouteGroup(srg, level, term, attributes(level, term), prefixes)
 
 
-def wish(number: int, *routes: RouteGroup, end: LeaseEnd = LeaseEnd.LOWER, agent: int = 7) -> Wish:
+def wish(number: int, *routes: RouteGroup, end: LeaseEnd = LeaseEnd.LOWER, agent: int = 7, drop: bool = False) -> Wish:
     fallback = tuple(RouteGroup(g.srg, LOW, 0, attributes(LOW), g.prefixes) for g in routes)
-    neighbors = tuple(NeighborWish(f"r{i}", address, routes, fallback) for i, address in enumerate(ADDRESSES, 1))
+    neighbors = tuple(
+        NeighborWish(f"r{i}", address, routes, fallback, drop=drop) for i, address in enumerate(ADDRESSES, 1)
+    )
     return Wish(agent, number, LEASE, end, (65001, 1), neighbors)
 
 
@@ -688,6 +690,7 @@ _levels = st.lists(st.none() | st.sampled_from(Level), min_size=len(PREFIXES), m
 _address = st.sampled_from(ADDRESSES)
 steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("wish"), _levels),
+    st.tuples(st.just("drop"), _levels),
     st.tuples(st.just("down"), _address),
     st.tuples(st.just("up"), _address),
     st.tuples(st.just("bgp"), _address),
@@ -709,20 +712,20 @@ class Story:
         self.number = 0
         self.levels: tuple[Level | None, ...] = (None,) * len(PREFIXES)
 
-    def wish(self) -> Wish:
+    def wish(self, *, drop: bool = False) -> Wish:
         routes = [
             group(level, p, srg=i)
             for i, (level, p) in enumerate(zip(self.levels, PREFIXES, strict=True))
             if level is not None
         ]
-        return wish(self.number, *routes)
+        return wish(self.number, *routes, drop=drop)
 
     def play(self, step: Step) -> None:
         world, exabgp = self.world, self.world.exabgp
         match step:
-            case ("wish", tuple() as levels):
+            case ("wish" | "drop" as verb, tuple() as levels):
                 self.levels, self.number = levels, self.number + 1
-                world.ask(self.wish())
+                world.ask(self.wish(drop=verb == "drop"))
             case ("down", str() as address):
                 exabgp.go_down(address)
             case ("up", str() as address):

@@ -5,6 +5,8 @@
 - an announcement equal to what was announced last is dropped as known;
 - while a session is down its queue keeps growing; the routes that it should hold are queued again when it comes up;
 - the first batch of a session leaves withdrawals out;
+- a session that shall be ended ends in its next turn and is opened again in the one after;
+- what is forgotten is withdrawn where the session is up;
 - a reload drops what was queued; a change for a neighbor that is not configured is refused;
 - commands are carried out in order, each answered once at most, late or never, and to whoever is the helper then.
 
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 Attributes = tuple[tuple[str, str], ...]
 
 _COMMAND = re.compile(r"neighbor (\S+) (announce|withdraw) attributes (.*) nlri (.*)")
+_ENDING = re.compile(r"neighbor (\S+) (teardown 4|clear adj-rib out)")
 _KEY_VALUE = re.compile(r"(\S+) (\[[^]]*\]|\S+)")
 
 
@@ -37,6 +40,8 @@ class Session:
 
     up: bool = False
     first: bool = True
+    torn: bool = False
+    reopens: bool = False
     buckets: dict[Attributes, dict[str, Change]] = field(default_factory=dict)
     newest: dict[str, Change] = field(default_factory=dict)
     seen: dict[str, Attributes] = field(default_factory=dict)
@@ -57,12 +62,18 @@ class Session:
 
     def start(self) -> None:
         self.up = self.first = True
+        self.reopens = False
         for prefix, attributes in self.seen.items():
             self.buckets.setdefault(attributes, {})[prefix] = self.newest[prefix] = Change(True, attributes)
 
     def stop(self) -> None:
-        self.up = False
+        self.up = self.torn = False
         self.router.clear()
+
+    def forget(self) -> None:
+        """All that was announced is withdrawn; as with every withdrawal, the first batch of a session leaves it out."""
+        for prefix, attributes in list(self.seen.items()):
+            self.change(prefix, Change(False, attributes))
 
     def forget_queue(self) -> None:
         self.buckets, self.newest = {}, {}
@@ -114,7 +125,11 @@ class VirtualExabgp:
     @property
     def busy(self) -> bool:
         """Something is still to be done."""
-        return bool(self._waiting or self.output or any(s.up and s.buckets for s in self.sessions.values()))
+        return bool(
+            self._waiting
+            or self.output
+            or any(s.reopens or (s.up and (s.buckets or s.torn)) for s in self.sessions.values())
+        )
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
@@ -128,8 +143,14 @@ class VirtualExabgp:
             self._say(answer)
 
     def bgp(self, address: str) -> None:
-        """One batch of UPDATEs."""
-        self.sessions[address].send()
+        """One batch of UPDATEs, or the end that was asked for."""
+        session = self.sessions[address]
+        if session.torn:
+            self.go_down(address)
+            session.reopens = True
+        elif session.reopens:
+            self.come_up(address)
+        session.send()
 
     def come_up(self, address: str) -> None:
         session = self.sessions[address]
@@ -165,7 +186,17 @@ class VirtualExabgp:
                     family = "ipv6" if ":" in prefix else "ipv4"
                     self._say(f"{address} {family} unicast {prefix} next-hop {dict(attributes)['next-hop']}")
             return "done"
-        return self._change(line)
+        return self._end(*found.groups()) if (found := _ENDING.fullmatch(line)) else self._change(line)
+
+    def _end(self, address: str, verb: str) -> str:
+        if address not in self.sessions or (self.refuse and self.refuse.pop(0)):
+            return "error"
+        session = self.sessions[address]
+        if verb == "teardown 4":
+            session.torn = session.up
+        else:
+            session.forget()
+        return "done"
 
     def _change(self, line: str) -> str:
         found = _COMMAND.fullmatch(line)

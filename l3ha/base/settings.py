@@ -247,6 +247,8 @@ class SpeakerSettings:
     lease_end: LeaseEnd
     grace: Duration
     """How long the agent waits for a vanished speaker before the node counts as unable to speak."""
+    drop_from: int
+    """Routes at a neighbor from which on its session is ended to lower all of them at once; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ def settings_for(
 
 def speaker_settings(speaker: Speaker) -> s.SpeakerSettings:
     """What the speaker is told."""
-    return s.SpeakerSettings(LeaseEnd(speaker.lease_end), speaker.grace)
+    return s.SpeakerSettings(LeaseEnd(speaker.lease_end), speaker.grace, speaker.drop_from)
 
 
 def preempt(written: Preempt | None) -> s.Preempt | None:

@@ -123,6 +123,12 @@ class Speaker(Section):
         default=1 * SECOND,
         description="How long a vanished speaker may take to come back before the node counts as mute.",
     )
+    drop_from: Annotated[int, *between(0, MAX_ROUTES)] = Field(
+        default=1000,
+        description="When a node fails for all its groups and its peer covers them, it ends the BGP session to a "
+        "neighbor that has at least so many routes of it, instead of lowering them one by one, and opens it again with "
+        "LOW: a router drops a session's routes in one go. ExaBGP 5 only. 0: never.",
+    )
 
 
 class PathEnd(Section):

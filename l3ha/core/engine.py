@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
@@ -404,7 +405,9 @@ class Engine:
             return
         levels = {m.srg.id: (m.level, m.term) for m in self.srgs.values()}
         levels[SrgId(0)] = (self.node.level, Term(0))
-        line = self.speaker.tell(levels, now, withdraw=self.intent is Intent.LEAVING)
+        line = self.speaker.tell(
+            levels, now, covered=partial(picture.covered, self), withdraw=self.intent is Intent.LEAVING
+        )
         if line is not None:
             out.append(ToSpeaker(wishline.encode(line)))
 

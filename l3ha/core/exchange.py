@@ -62,6 +62,7 @@ class Exchange:
         self._begun = 0
         self._ended = 0
         self._since: Instant = 0
+        self._patience: Duration = PATIENCE
         self._next_marker: Instant = 0
         self._pause: Duration = MARKER_EVERY
 
@@ -77,13 +78,14 @@ class Exchange:
 
     def overdue(self, now: Instant) -> bool:
         """ExaBGP owes an answer for so long that it must be called silent."""
-        return not self.idle and now - self._since >= PATIENCE
+        return not self.idle and now - self._since >= self._patience
 
-    def send(self, command: Command, now: Instant) -> None:
-        """A command is being written. Only while idle."""
+    def send(self, command: Command, now: Instant, patience: Duration = PATIENCE) -> None:
+        """A command is being written. Only while idle. ``patience``: what its answer may take."""
         assert self.idle
         self._since = now
-        self._next_marker = now + PATIENCE
+        self._patience = patience
+        self._next_marker = now + patience
         self._pause = MARKER_EVERY
         if command is Question.SESSIONS:
             self._markers += 1
@@ -103,7 +105,7 @@ class Exchange:
         """Part of an answer came: a long answer is not a late one."""
         if not self.idle:
             self._since = now
-            self._next_marker = max(self._next_marker, now + PATIENCE)
+            self._next_marker = max(self._next_marker, now + self._patience)
 
     def deadline(self) -> Instant | None:
         """When ``marker_due`` may say yes."""

@@ -4,6 +4,13 @@ Rule d: whatever was acknowledged before the session's last ``up`` (or a reload)
 it. A withdrawal, too, may be lost: the first UPDATEs of a session leave withdrawals out, and announcements that waited
 for the session are sent all the same. So every prefix that this process ever told or found is withdrawn again after
 each ``up`` unless it is wished.
+
+Where others cover everything and it is much (``NeighborWish.drop``), a session is ended rather than told route by
+route: a router throws away what came by a session in one go. ExaBGP would announce it again on the next one, so it is
+made to forget it meanwhile:
+
+    drop --> Teardown --taken or lost, or the session is down--> Clear --> the plan, as after any ``up``
+                |--refused, or another wish before it was sent--> the plan
 """
 
 from __future__ import annotations
@@ -17,7 +24,8 @@ from typing import TypeAlias
 
 from l3ha.base.limits import PREFIXES_PER_COMMAND
 from l3ha.base.names import Level
-from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.wire.exabgp import Clear, Teardown
 from l3ha.wire.wish import Attributes, RouteGroup
 
 RETRY: Duration = 1 * SECOND
@@ -26,6 +34,12 @@ RETRY: Duration = 1 * SECOND
 YOUNG: Duration = 2 * SECOND
 """A session younger than this may not have sent its first UPDATEs yet, which leave withdrawals out: what was withdrawn
 in that time is withdrawn once more (measured: 10 of 15 young sessions of ExaBGP 5.0.15 kept such a prefix)."""
+
+CLEARING: Duration = MS
+"""ExaBGP forgets a route within this: twice what was measured beside a busy router."""
+
+_RANK_OF_ENDING = {Teardown: -2, Clear: -1}
+"""Before all else: routers take the routes of a session away at once. All sessions end before ExaBGP is busy."""
 
 MAX_KNOWN = 50_000
 """Prefixes remembered per neighbor; beyond, the oldest that are neither wished nor announced are forgotten."""
@@ -42,6 +56,10 @@ class Job:
     attributes: Attributes | None
     next_hop: str
     prefixes: tuple[str, ...]
+
+
+Ending: TypeAlias = Teardown | Clear
+"""What ends a session instead."""
 
 
 def target_of(groups: Iterable[RouteGroup]) -> dict[str, tuple[Level, Attributes]]:
@@ -79,20 +97,35 @@ class Ledger:
         self._grown_at: Instant = 0
         self._refused: dict[str, Instant] = {}
         """Prefix -> when its command may be tried again."""
+        self._ending: Ending | None = None
+        """The next step of the end of the session."""
+        self._stepping = False
+        """It is under way."""
 
     # --- what changes -----------------------------------------------------------------------------------------------
 
     def aim(self, target: Target | None) -> None:
         """What the neighbor shall hold from now on; None: nobody knows, so nothing is sent."""
+        if isinstance(self._ending, Teardown) and not self._stepping:
+            self._ending = None
         if target != self._target:
             self._target = target
             self._refused.clear()
             self.error = None
             self._replan()
 
+    def drop(self) -> bool:
+        """End the session, because its routes shall change and others cover them. False: there is nothing to end."""
+        if not self._plan or self._ending is not None:
+            return False
+        self._ending = Teardown(self.address)
+        return True
+
     def session(self, *, up: bool, now: Instant) -> None:
         """The session came up (again), or went down."""
         self.up = up
+        if isinstance(self._ending, Teardown) and not up:
+            self._ending, self._stepping = Clear(self.address), False
         self._grown_at = now + YOUNG
         self.resync()
 
@@ -120,15 +153,32 @@ class Ledger:
     @property
     def complete(self) -> bool:
         """The neighbor is up, and everything it shall hold was acknowledged since."""
-        return self.up and self._target is not None and not (self._plan or self._flight or self._refused)
+        busy = self._plan or self._flight or self._refused or self._ending
+        return self.up and self._target is not None and not busy
 
     @property
     def rank(self) -> int | None:
         """Urgency of the next command; None where there is none to send."""
+        if self._ending is not None:
+            return _RANK_OF_ENDING[type(self._ending)]
         return self._plan[0].rank if self.up and self._plan else None
 
-    def take(self) -> Job:
+    @property
+    def patience(self) -> Duration:
+        """How long ``Clear`` may take."""
+        return CLEARING * len(self._known)
+
+    def stepped(self, step: Ending, *, refused: bool) -> None:
+        """The step under way is over. One that was refused is not tried again, since the plan says the same."""
+        if step == self._ending:
+            self._ending = None if refused or isinstance(step, Clear) else Clear(self.address)
+            self._stepping = False
+
+    def take(self) -> Job | Ending:
         """The next command; it is now under way, and until it is acknowledged its prefixes may hold anything."""
+        if self._ending is not None:
+            self._stepping = True
+            return self._ending
         job = self._flight = self._plan.popleft()
         for prefix in job.prefixes:
             self._held.pop(prefix, None)

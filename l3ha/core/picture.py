@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import l3ha
-from l3ha.base.names import Intent, NodeId, SrgId, SrgState, Verdict
+from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Verdict
 from l3ha.base.settings import EchoTarget, Settings, Srg
 from l3ha.base.time import Duration, Instant
 from l3ha.core.echo import Echo, EchoResult
@@ -112,6 +112,19 @@ def failure_events(e: Parts, srg: SrgId, now: Instant) -> tuple[str, ...]:
     if not e.node.fit:
         codes.append("NM")
     return tuple(codes)
+
+
+def covered(e: Parts) -> frozenset[str]:
+    """Routers that have the routes of all our groups from a peer that may draw the traffic."""
+    routers: set[str] = set()
+    for p in e.peers.values():
+        beat = p.beat
+        if not p.contact or beat is None or beat.state is not NodeState.ONLINE:
+            continue
+        theirs = {g.id: g for g in beat.srgs if g.state in (SrgState.ACTIVE, SrgState.BACKUP)}
+        if all(s in theirs and theirs[s].routes_digest == digest for s, digest in e.digests.items()):
+            routers.update(beat.reach)
+    return frozenset(routers)
 
 
 def _overweight(e: Parts, srg: SrgId) -> bool:

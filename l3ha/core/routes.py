@@ -12,10 +12,11 @@ be told (FRR's bfdd does not answer) changes nothing: what was last known still 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from l3ha.base.limits import FORGOTTEN_PER_SECOND, MAX_ROUTES
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings
 from l3ha.base.time import Duration, Instant
@@ -44,6 +45,8 @@ _Families: TypeAlias = tuple[tuple[bool, tuple[str, ...]], ...]
 
 _Group: TypeAlias = tuple[SrgId, _Families, int]
 """A group, its prefixes, and this node's rank in it."""
+
+_NOTHING = (Level.LOW, Term(0))
 
 REMEMBERED_WISHES = 64
 
@@ -194,8 +197,13 @@ class SpeakerLink:
 
     # --- what it is told --------------------------------------------------------------------------------------
 
-    def tell(self, levels: Levels, now: Instant, *, withdraw: bool = False) -> Wish | Renew | None:
-        """The wish when it changed or the speaker is new, a renewal when a quarter of the lease is over, else None."""
+    def tell(
+        self, levels: Levels, now: Instant, *, covered: Callable[[], frozenset[str]] = frozenset, withdraw: bool = False
+    ) -> Wish | Renew | None:
+        """The wish when it changed or the speaker is new, a renewal when a quarter of the lease is over, else None.
+
+        ``covered`` names the routers that have the routes of all groups from a peer, too.
+        """
         if not self.connected:
             return None
         lease = self.settings.timers.lease
@@ -204,7 +212,7 @@ class SpeakerLink:
             or dict(levels) != dict(self.levels)
             or (withdraw and any(n.routes for n in self.wish.neighbors))
         ):
-            return self._wish(levels, lease, now, withdraw=withdraw)
+            return self._wish(levels, lease, now, covered() if self._falls(levels) else frozenset(), withdraw=withdraw)
         if self._renewed is None or now - self._renewed >= lease // 4:
             self._renewed = now
             return Renew(self.incarnation, self.number, lease)
@@ -232,7 +240,23 @@ class SpeakerLink:
             times.append(self._lost_at + (self.settings.speaker.grace if self.ever else t.boot))
         return min((x for x in times if x > now), default=None)
 
-    def _wish(self, levels: Levels, lease: Duration, now: Instant, *, withdraw: bool) -> Wish:
+    def _falls(self, levels: Levels) -> bool:
+        """Whether this node fails for all its groups: what was HIGH is LOW, and nothing is more."""
+        fallen = any(self.levels.get(g.id, _NOTHING)[0] is Level.HIGH for g in self.settings.srgs)
+        return fallen and all(levels.get(g.id, _NOTHING)[0] is Level.LOW for g in self.settings.srgs)
+
+    def _may_drop(self, routes: int) -> bool:
+        """Whether lowering so many routes at a neighbor is worth its session.
+
+        ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; and the node's own routes
+        are no peer's to cover.
+        """
+        least = self.settings.speaker.drop_from
+        times = [n.hold_time for n in self.settings.neighbors if n.hold_time]
+        most = min(times, default=MAX_ROUTES) * FORGOTTEN_PER_SECOND // 2
+        return not self.settings.node_group.routes and 0 < least <= routes <= most
+
+    def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
         self._renewed = now
         self.levels = dict(levels)
@@ -241,23 +265,26 @@ class SpeakerLink:
         first = self.settings.neighbors[0] if self.settings.neighbors else None
         generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
         groups = [] if withdraw else self._groups()
-        neighbors = tuple(self._neighbor_wish(n, levels, groups) for n in self.settings.neighbors)
+        neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self.settings.neighbors)
         self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
         for state in self.neighbors.values():
             if state.behind_since is None:
                 state.behind_since = now
         return self.wish
 
-    def _neighbor_wish(self, n: Neighbor, levels: Levels, groups: list[_Group]) -> NeighborWish:
+    def _neighbor_wish(
+        self, n: Neighbor, levels: Levels, groups: list[_Group], covered: frozenset[str]
+    ) -> NeighborWish:
         bfd = _bfd_wish(n.local_address, n.bfd) if isinstance(n.bfd, Bfd) else None
         frr = _frr_wish(n.local_address, n.bfd) if isinstance(n.bfd, FrrBfd) else None
         routes: list[RouteGroup] = []
         fallback: list[RouteGroup] = []
         for srg, families, rank in groups:
-            level, term = levels.get(srg, (Level.LOW, Term(0)))
+            level, term = levels.get(srg, _NOTHING)
             routes += _groups(n, srg, level, term, rank, families)
             fallback += _groups(n, srg, Level.LOW, Term(0), rank, families)
-        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr)
+        drop = n.router in covered and self._may_drop(sum(len(g.prefixes) for g in routes))
+        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr, drop)
 
     def _groups(self) -> list[_Group]:
         s = self.settings

@@ -31,10 +31,10 @@ from l3ha.base.time import SECOND, Duration, Instant
 from l3ha.core.bfd import BfdChanged, SendBfd
 from l3ha.core.bfd_frr import FrrAnswer, FrrSilent, UseFrr
 from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, UseBfd, told
-from l3ha.core.exchange import Exchange, Fate, Outcome
-from l3ha.core.ledger import Job, Ledger, target_of
+from l3ha.core.exchange import PATIENCE, Exchange, Fate, Outcome
+from l3ha.core.ledger import Ending, Job, Ledger, target_of
 from l3ha.wire import exabgp, wishline
-from l3ha.wire.exabgp import Announce, Question, Session, Withdraw
+from l3ha.wire.exabgp import Announce, Clear, Command, Question, Session, Teardown, Withdraw
 from l3ha.wire.wish import (
     Advertised,
     Goodbye,
@@ -280,6 +280,8 @@ class Speaker:
                 flight, self._flight = self._flight, None
                 assert flight is not None
                 self._judge(flight, outcome.fate, now)
+            case Teardown(neighbor) | Clear(neighbor) as step:
+                self._stepped(self._ledger(neighbor), step, outcome.fate)
             case Question.ROUTES:
                 for ledger in self._ledgers.values():
                     ledger.settle()
@@ -294,6 +296,12 @@ class Speaker:
         if fate is not Fate.TAKEN:
             self._log(f"neighbor {flight.ledger.address}: {reason}")
         flight.ledger.ended(job, taken=fate is Fate.TAKEN, reason=reason, now=now)
+
+    def _stepped(self, ledger: Ledger, step: Ending, fate: Fate) -> None:
+        if fate is Fate.REFUSED:
+            what = "end the session" if isinstance(step, Teardown) else "forget the routes"
+            self._log(f"neighbor {ledger.address}: ExaBGP refused to {what}; they are told one by one")
+        ledger.stepped(step, refused=fate is Fate.REFUSED)
 
     # --- the agent --------------------------------------------------------------------------------------------------
 
@@ -318,6 +326,16 @@ class Speaker:
         self._wish, self._saved = wish, None
         self._lease_live = False
         self._live(wish.lease, now)
+        if self._forgets:
+            for wanted in wish.neighbors:
+                if wanted.drop and self._ledger(wanted.address).drop():
+                    self._log(f"neighbor {wanted.address}: its session is ended, so that all its routes go at once")
+
+    @property
+    def _forgets(self) -> bool:
+        """Whether this ExaBGP can be told to forget a neighbor's routes: 4.2 ends of it where the session is down."""
+        major = self._version.partition(".")[0]
+        return major.isdigit() and int(major) >= 5
 
     def _live(self, lease: Duration, now: Instant) -> None:
         self._lease_until = now + lease
@@ -391,10 +409,11 @@ class Speaker:
         if command is None:
             return
         self._audit = now + AUDIT
-        self._exchange.send(command, now)
+        patience = self._ledger(command.neighbor).patience if isinstance(command, Clear) else 0
+        self._exchange.send(command, now, PATIENCE + patience)
         self._out.append(ToExabgp(exabgp.encode(command)))
 
-    def _next_change(self) -> Announce | Withdraw | None:
+    def _next_change(self) -> Command | None:
         ranked = [(rank, ledger) for ledger in self._ledgers.values() if (rank := ledger.rank) is not None]
         if not ranked:
             return None
@@ -402,6 +421,8 @@ class Speaker:
         wish = self._wish or self._saved
         assert wish is not None
         job = ledger.take()
+        if not isinstance(job, Job):
+            return job
         self._flight = _Flight(ledger, job)
         self._counter = (self._counter + 1) % _COUNTER
         generation = (*wish.generation, self._counter)

@@ -1,5 +1,7 @@
 """A virtual ExaBGP: reads command lines, answers late, holds an adj-rib-out per session, and queues as the real one.
 
+It ends a session when told, a moment after its answer, and forgets what it holds for one.
+
 Changes wait in buckets keyed by their attributes, and are sent in the order in which buckets were made: a change whose
 attributes are queued already takes the older place, and what the peer is thought to have is not sent again. That is why
 the speaker needs a fresh generation in every command.
@@ -21,6 +23,8 @@ from l3ha.sim.setting import ROUTERS, router_address
 
 FLUSH: Duration = 2 * MS
 ACK: tuple[Duration, Duration] = (1 * MS, 5 * MS)
+FORGET: Duration = 300 * MS
+"""Greatest time that it needs to forget a neighbor's routes."""
 SLOW_ACK: tuple[Duration, Duration] = (100 * MS, 900 * MS)
 REFUSED = 300
 """Per mille of commands refused under EXABGP_ERRORS."""
@@ -47,7 +51,8 @@ class Peering:
 
 
 class Exabgp:
-    """One process. ``say`` gives its helper a line, ``send`` a router an UPDATE, ``temper`` its present troubles."""
+    """One process. ``say`` gives its helper a line, ``send`` a router an UPDATE, ``reset`` ends the session with one,
+    ``temper`` tells its present troubles."""
 
     def __init__(
         self,
@@ -56,13 +61,15 @@ class Exabgp:
         rng: Random,
         say: Callable[[bytes], None],
         send: Callable[[str, Update], None],
+        reset: Callable[[str], None],
         temper: Callable[[], frozenset[Kind]],
     ) -> None:
         self.alive = True
         self._frozen = False
         self.most_queued = 0
         self.peerings = {router_address(node, r): Peering(r) for r in ROUTERS}
-        self._clock, self._rng, self._say, self._send, self._temper = clock, rng, say, send, temper
+        self._clock, self._rng, self._temper = clock, rng, temper
+        self._say, self._send, self._reset = say, send, reset
         self._commands: deque[bytes] = deque()
         self._busy = False
         self._lost_now = 0
@@ -101,6 +108,8 @@ class Exabgp:
             return
         self._busy = True
         low, high = SLOW_ACK if Kind.EXABGP_SLOW in self._temper() else ACK
+        if b" clear " in self._commands[0]:
+            high += FORGET
         self._clock.after(self._rng.randint(low, high), self._work)
 
     def _work(self) -> None:
@@ -139,15 +148,36 @@ class Exabgp:
 
     def _change(self, command: str) -> bool:
         words, _, nlri = command.partition(" nlri ")
-        _, address, verb, _, attributes = words.split(" ", 4)
+        _, address, verb, *rest = words.split(" ", 4)
         p = self.peerings.get(address)
-        if p is None or not nlri:
+        if p is None:
             return False
+        if verb == "teardown":
+            self._clock.after(self._rng.randint(0, FLUSH), lambda: self._tear(p))
+            return True
+        if verb == "clear":
+            self._forget(p)
+            return True
+        if not nlri:
+            return False
+        attributes = rest[1]
         bucket = p.pending.setdefault(attributes, {})
         for prefix in nlri.split():
             bucket[prefix] = verb == "announce"
         self._clock.after(FLUSH, lambda: self._flush(p))
         return True
+
+    def _tear(self, p: Peering) -> None:
+        if p.up and self.alive and not self._frozen:
+            self._reset(p.router)
+
+    def _forget(self, p: Peering) -> None:
+        """Withdrawals that wait for a session are left out of its first UPDATEs, so they are never sent."""
+        held = dict.fromkeys([*p.rib, *(prefix for bucket in p.pending.values() for prefix in bucket)])
+        p.pending.clear()
+        p.rib.clear()
+        for prefix in held if p.up else ():
+            self._send(p.router, (prefix, None, ""))
 
     def _flush(self, p: Peering) -> None:
         if not p.up or not self.alive or self._frozen:

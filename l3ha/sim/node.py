@@ -53,6 +53,9 @@ class Machine(Protocol):
     def update(self, node: int, router: str, update: Update) -> None:
         """ExaBGP sends an UPDATE."""
 
+    def reset(self, node: int, router: str) -> None:
+        """ExaBGP ends a session."""
+
     def forgotten(self) -> None:
         """An agent or a disk is gone, and what only it knew."""
 
@@ -208,6 +211,7 @@ class Node:
             self.rng,
             self._from_exabgp,
             lambda router, update: self.world.update(n, router, update),
+            lambda router: self.world.reset(n, router),
             lambda: self.world.conditions.temper[n],
         )
         self.exabgp.freeze(c.node_frozen[n])

@@ -67,6 +67,8 @@ class Variant:
     """Parts per million, per node."""
     echo: Duration = 2 * MS
     """Greatest time from an echo request to its answer."""
+    drop_from: int = 0
+    """Routes from which on a session is ended to lower them."""
 
     @property
     def timers(self) -> Timers:
@@ -106,6 +108,7 @@ def variant(seed: int) -> Variant:
         bgp_delay=rng.choice(((2 * MS, 10 * MS), (20 * MS, 60 * MS), (50 * MS, 350 * MS))),
         drift=(rng.randint(-500, 500), rng.randint(-500, 500)),
         echo=rng.choice((2, 2, 2, 30, 80)) * MS,
+        drop_from=rng.choice((0, 1, 1, 1)),
     )
 
 
@@ -149,7 +152,7 @@ def settings(node: int, v: Variant) -> Settings:
         timers=v.timers,
         srgs=(_group(neighbors, v),),
         node_group=NodeGroup((), (), 100, (), None),
-        speaker=SpeakerSettings(v.lease_end, SECOND),
+        speaker=SpeakerSettings(v.lease_end, SECOND, v.drop_from),
         digest=bytes(8),
         sections={"cluster": bytes(4)},
     )

@@ -145,6 +145,10 @@ class World:
         """ExaBGP sends an UPDATE."""
         self.sessions[node, router].send(self, update)
 
+    def reset(self, node: int, router: str) -> None:
+        """ExaBGP ends a session."""
+        self.sessions[node, router].drop(self, "administrative reset")
+
     def forgotten(self) -> None:
         """An agent or a disk is gone, and what only it knew."""
         self.judge.forgotten()

@@ -51,10 +51,25 @@ class Withdraw:
     prefixes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Teardown:
+    """End the session (Cease, Administrative Reset); ExaBGP opens it again at once. Nothing where it is not up."""
+
+    neighbor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Forget every route that is held for a neighbor: whatever it has of them is withdrawn, and the next session begins
+    with none. ExaBGP does nothing else meanwhile (measured: 0.2 to 0.5 ms a route). Not for 4.2, which ends of it."""
+
+    neighbor: str
+
+
 class Question(Enum):
     """Commands without arguments, in the order in which a new process asks them.
 
-    All but the last are carried out in order with ``Announce`` and ``Withdraw``.
+    All but the last are carried out in order with ``Announce``, ``Withdraw`` and ``Clear``.
     """
 
     SESSIONS = "show neighbor summary"
@@ -62,15 +77,18 @@ class Question(Enum):
     VERSION = "version"
 
 
-Command: TypeAlias = Announce | Withdraw | Question
+Command: TypeAlias = Announce | Withdraw | Teardown | Clear | Question
 
 MAX_COMMAND = 4096
 """Bytes of one command; 50 IPv6 prefixes need about 2 300. A pipe takes so many whole or not at all (PIPE_BUF), so a
 speaker that is killed leaves no half command, which ExaBGP 4.2 would put before the first one of its successor."""
 
+_ADMINISTRATIVE_RESET = 4
+"""Subcode of Cease (RFC 4486 section 4)."""
+
 _ATTRIBUTES = {"next-hop", "local-preference", "med", "as-path", "community", "large-community", "[", "]"}
 _WORDS = {"neighbor", "announce", "withdraw", "attributes", "nlri"} | _ATTRIBUTES
-_WORDS |= {"version", "show", "summary", "adj-rib", "out"}
+_WORDS |= {"version", "show", "summary", "adj-rib", "out", "teardown", "clear"}
 _NUMBERS = re.compile(r"\[?[0-9a-f.:/]+\]?")
 
 
@@ -81,6 +99,10 @@ def encode(command: Command) -> bytes:
             words = [*_to(neighbor, "announce"), *_attributes(attributes), *_nlri(generation, prefixes)]
         case Withdraw(neighbor, next_hop, generation, prefixes):
             words = [*_to(neighbor, "withdraw"), "next-hop", next_hop, *_nlri(generation, prefixes)]
+        case Teardown(neighbor):
+            words = ["neighbor", neighbor, "teardown", str(_ADMINISTRATIVE_RESET)]
+        case Clear(neighbor):
+            words = ["neighbor", neighbor, "clear", "adj-rib", "out"]
         case Question():
             words = command.value.split()
     for word in words:

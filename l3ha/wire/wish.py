@@ -77,6 +77,8 @@ class NeighborWish:
     """Lasts beyond the lease: BFD speaks for ExaBGP and this node's way to the router, not for the agent."""
     frr: FrrWish | None = None
     """Instead of ``bfd``. A field of its own, so that a speaker that knows only BFD of its own takes the routes."""
+    drop: bool = False
+    """The session may be ended to bring ``routes`` about: they go down, they are many, and a peer covers them all."""
 
 
 @dataclass(frozen=True, slots=True)

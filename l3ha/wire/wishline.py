@@ -8,7 +8,7 @@ again as a fallback:
 
     {"type": "wish", "agent": 7, "number": 3, "lease": 2000000000, "end": "lower", "generation": [65001, 1],
      "prefixes": ["198.51.100.0/24 203.0.113.0/24", "2001:db8::/48"],
-     "neighbors": [{"name": "r1", "address": "10.0.1.1", "bfd": null,
+     "neighbors": [{"name": "r1", "address": "10.0.1.1", "bfd": null, "frr": null, "drop": false,
                     "routes": [{"srg": 1, "level": 2, "term": 5, "attributes": {...}, "prefixes": 0}],
                     "fallback": [{"srg": 1, "level": 0, "term": 0, "attributes": {...}, "prefixes": 0}]}]}
 
@@ -148,6 +148,7 @@ def _neighbor(sets: tuple[tuple[str, ...], ...], raw: dict[str, Any]) -> Neighbo
         fallback=_groups(sets, raw["fallback"]),
         bfd=None if raw.get("bfd") is None else _bfd(raw["bfd"]),
         frr=None if raw.get("frr") is None else _frr(raw["frr"]),
+        drop=_bool(raw.get("drop", False)),
     )
 
 

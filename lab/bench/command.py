@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from lab.bench import accident, budget, calm, contenders, decision, load, moves, plain, plot, table
+from lab.bench import accident, budget, calm, contenders, decision, fall, load, moves, plain, plot, table
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import Measure, Results
 from lab.campaign import write_block
@@ -23,6 +23,7 @@ MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Meas
     "budget": budget.measure,
     "load": load.measure,
     "bulk": plain.measure,
+    "fall": fall.measure,
     "moves": moves.measure,
     "calm": calm.measure,
 }

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -355,10 +355,11 @@ Routes = dict[str, tuple[Level, int]]
 """Prefix -> level and term."""
 
 
-def neighbor_wishes(routes: Routes) -> tuple[NeighborWish, ...]:
-    """The same routes for both neighbors, each in its own profile; IPv6 for r1 only."""
+def neighbor_wishes(routes: Routes, drop: Collection[str] = ()) -> tuple[NeighborWish, ...]:
+    """The same routes for both neighbors, each in its own profile; IPv6 for r1 only. ``drop``: whose may be ended."""
+    lowered = dict.fromkeys(routes, (Level.LOW, 0))
     return tuple(
-        NeighborWish(name, ROUTER[name], _groups(name, routes), _groups(name, dict.fromkeys(routes, (Level.LOW, 0))))
+        NeighborWish(name, ROUTER[name], _groups(name, routes), _groups(name, lowered), drop=name in drop)
         for name in ROUTER
     )
 

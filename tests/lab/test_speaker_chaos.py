@@ -100,7 +100,8 @@ class Chaos:
         chosen = (level, self.term if level is Level.HIGH else 0)
         part = self.random.random() < 0.3
         self.routes = {p: old if part and self.random.random() < 0.5 else chosen for p, old in self.routes.items()}
-        self.agent.tell(neighbor_wishes(self.routes))
+        drop = [name for name in ROUTER if self.random.random() < 0.2]
+        self.agent.tell(neighbor_wishes(self.routes, drop))
 
     def prefixes(self) -> None:
         chosen = self.random.sample(POOL, self.random.choice([0, 1, 5, 30, len(POOL)]))
