@@ -161,6 +161,15 @@ def test_an_endless_line_ends_the_connection(tmp_path: Path) -> None:
     with_speaker(tmp_path, scene)
 
 
+def admit(path: Path) -> None:
+    """Everybody may pass to the socket, however deep the directory is that was made for the owner alone."""
+    path.chmod(0o777)
+    path.parent.chmod(0o777)
+    for part in path.parents:
+        if not part.stat().st_mode & stat.S_IXOTH:
+            part.chmod(0o755)
+
+
 def as_user(uid: int, path: Path, line: bytes) -> bytes:
     """What another user gets as an answer (empty: hung up)."""
     code = (
@@ -178,8 +187,7 @@ def test_a_stranger_cannot_be_the_speaker_even_if_the_mode_admits_him(tmp_path: 
     nobody = pwd.getpwnam("nobody").pw_uid
 
     async def scene(s: Speaking) -> None:
-        for part in (s.path, *s.path.parents[:3]):
-            part.chmod(0o777)
+        admit(s.path)
         asking = asyncio.create_task(asyncio.to_thread(as_user, nobody, s.path, b"report\n"))
         await until(lambda: (read(s.inbox, 0.01), s.reports.texts)[1], lambda: "no refusal")
         assert await asking == b""
@@ -344,8 +352,7 @@ def test_who_is_admitted_may_read_but_only_root_and_the_owner_may_change(tmp_pat
     nobody = pwd.getpwnam("nobody").pw_uid
 
     async def scene(a: Asking) -> None:
-        for part in (a.path, *a.path.parents[:3]):
-            part.chmod(0o777)
+        admit(a.path)
         seen = await asyncio.to_thread(as_user, nobody, a.path, encode_request(1, Show()))
         assert json.loads(seen)["id"] == 1
         refused = await asyncio.to_thread(as_user, nobody, a.path, encode_request(2, Maintenance(True)))
