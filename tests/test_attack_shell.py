@@ -26,7 +26,8 @@ from l3ha.drivers import unix
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import TermStore
 from l3ha.drivers.speaker_socket import SOCKET_NAME, SpeakerSocket
-from tests.test_agent_shell import SETTINGS, TAKEN, Process
+from tests.test_agent_process import TAKEN, Process
+from tests.test_agent_shell import SETTINGS
 
 
 def test_a_reload_tells_every_interface_again_because_a_changed_monitor_has_forgotten_it(tmp_path: Path) -> None:
