@@ -26,7 +26,8 @@ from l3ha.drivers import unix
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import TermStore
 from l3ha.drivers.speaker_socket import SOCKET_NAME, SpeakerSocket
-from tests.test_agent_shell import SETTINGS, Process
+from tests.test_agent_process import TAKEN, Process
+from tests.test_agent_shell import SETTINGS
 
 
 def test_a_reload_tells_every_interface_again_because_a_changed_monitor_has_forgotten_it(tmp_path: Path) -> None:
@@ -69,7 +70,13 @@ def test_a_hangup_during_a_reading_is_not_lost(tmp_path: Path) -> None:
         agent.reload.write_text("good")
         os.write(pipe, b"fixed")
         os.close(pipe)
-        agent.said(f"new settings {(b'n' * 8).hex()}")
+        agent.said(TAKEN)
+        told = [t for t in agent.texts() if t == TAKEN or str(t).startswith("the configuration")]
+    assert told == [
+        "the configuration is being read already; it is read again after that",
+        "the configuration was not taken over: cluster.name cannot change; restart",
+        TAKEN,
+    ]
 
 
 def test_a_reading_that_hangs_does_not_stop_the_end(tmp_path: Path) -> None:
@@ -132,5 +139,7 @@ def test_a_reading_that_hangs_does_not_stop_later_ones(tmp_path: Path) -> None:
         agent.reload.unlink()
         agent.reload.write_text("good")
         agent.signal(signal.SIGHUP)
-        agent.said(f"new settings {(b'n' * 8).hex()}")
+        agent.said(TAKEN)
+        told = [t for t in agent.texts() if t == TAKEN or str(t).startswith("the configuration")]
         os.close(pipe)
+    assert told == ["the configuration was not taken over: not read within 5 s; the old one stays", TAKEN]

@@ -163,7 +163,8 @@ def test_it_comes_up_through_heavy_loss() -> None:
     p.lossy = lambda _to, _data: chance.random() < 0.6
     p.run(60 * SECOND)
     p.lossy = lambda _to, _data: False
-    p.up()
+    p.run(3 * SECOND)
+    assert p.states == (State.UP, State.UP)
 
 
 def test_a_stall_of_ours_does_not_take_the_peer_down() -> None:

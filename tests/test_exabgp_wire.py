@@ -15,6 +15,7 @@ from l3ha.wire.exabgp import (
     MAX_COMMAND,
     Ack,
     Announce,
+    Heard,
     OtherEvent,
     Question,
     RouteLine,
@@ -205,7 +206,7 @@ def test_lines(line: str, heard: object) -> None:
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: ("{" + text).encode("utf-8", "replace")))
 def test_any_bytes(line: bytes) -> None:
-    decode(line)
+    assert isinstance(decode(line), Heard)
 
 
 json_values = st.recursive(
@@ -222,4 +223,4 @@ def test_any_damage(line: str, value: object, data: st.DataObject) -> None:
     if "neighbor" in raw and data.draw(st.booleans()):
         where = raw["neighbor"]
     where[data.draw(st.sampled_from(sorted(where)))] = value
-    decode(json.dumps(raw).encode())
+    assert isinstance(decode(json.dumps(raw).encode()), Heard)

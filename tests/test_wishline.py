@@ -128,7 +128,7 @@ def test_any_damage(line: Line, data: st.DataObject) -> None:
     raw[key] = data.draw(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
     )
-    decode(json.dumps(raw).encode())
+    assert isinstance(decode(json.dumps(raw).encode()), Line | BadLine)
 
 
 def test_words_never_pass_as_communities_or_addresses() -> None:

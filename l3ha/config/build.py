@@ -208,14 +208,7 @@ def settings_for(
     document: Document, node: str, secrets: Secrets, digest: bytes, sections: Mapping[str, bytes]
 ) -> s.Settings:
     """Settings of one node of a document without faults."""
-    cluster, icl, timing, speaker, node_group = (
-        document.cluster,
-        document.icl,
-        document.timers,
-        document.speaker,
-        document.node_group,
-    )
-    assert cluster and icl and timing and speaker and node_group
+    cluster, icl, timing, speaker, node_group = document.tables()
     at = document.nodes[node]
     return s.Settings(
         cluster=cluster.name,

@@ -28,14 +28,7 @@ def digests(document: Document) -> tuple[bytes, dict[str, bytes]]:
 
 def effective(document: Document) -> dict[str, object]:
     """The configuration with all defaults as plain data, by section."""
-    cluster, icl, timing, speaker, node_group = (
-        document.cluster,
-        document.icl,
-        document.timers,
-        document.speaker,
-        document.node_group,
-    )
-    assert cluster and icl and timing and speaker and node_group
+    cluster, icl, timing, speaker, node_group = document.tables()
     timers = asdict(build.timers(icl, timing))
     sections: dict[str, object] = {
         "cluster": {"name": cluster.name},

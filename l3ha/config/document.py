@@ -54,6 +54,11 @@ class Document:
         """Where relative file names start."""
         return Path(self.file).absolute().parent
 
+    def tables(self) -> tuple[Cluster, Icl, Timing, Speaker, NodeGroup]:
+        """The tables that a file has once; a document without faults has them all."""
+        assert self.cluster and self.icl and self.timers and self.speaker and self.node_group
+        return self.cluster, self.icl, self.timers, self.speaker, self.node_group
+
     def fault(self, key: KeyPath, text: str) -> Fault:
         """A fault at a key that stands in the file, or at the table that lacks it."""
         return Fault(self.file, self.lines.of(key), _dotted(key), printable(text))

@@ -11,20 +11,17 @@ Memory comes before anything that uses a number (terms are on disk before a rout
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
-from l3ha.base.names import Intent, Level, SrgId, SrgState, Term, Verdict
+from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import EchoTarget, MonitorKind, Settings
 from l3ha.base.time import MS, Duration, Instant, after
-from l3ha.core import echoes, monitors, picture
+from l3ha.core import echoes, monitors, picture, requests
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
 from l3ha.core.events import (
-    Answer,
-    Check,
     ClearStatistics,
     Datagram,
     DiscardBacklog,
@@ -53,7 +50,7 @@ from l3ha.core.icl import MAX_GRACE, IclPeer
 from l3ha.core.lateness import Lateness
 from l3ha.core.monitors import Watches
 from l3ha.core.node import NodeMachine
-from l3ha.core.probe import Probe
+from l3ha.core.probe import Probe, follow
 from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
 from l3ha.core.stop import Stop, StopWord
@@ -62,8 +59,8 @@ from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report
 
-MISLED_AFTER = 10
-"""Verdicts in a row in contact after which "the router does not follow" is an alarm."""
+STOPPED = "the agent is stopped"
+"""The reason of a planned move."""
 
 
 class Engine:
@@ -200,9 +197,9 @@ class Engine:
             case InterfaceChanged(name, up, detail):
                 out += monitors.observe(self.watches, MonitorKind.INTERFACE, name, up, detail, now)
             case RequestFailover():
-                out.append(self._failover(event, now))
+                out.append(requests.failover(self, event, now))
             case RequestMaintenance(request, on):
-                out.append(self._maintenance(request, on, now))
+                out.append(requests.maintenance(self, request, on, now))
             case RequestStop(intent, grace):
                 self._begin_stop(intent, min(grace, MAX_GRACE), now)
             case ClearStatistics():
@@ -268,35 +265,6 @@ class Engine:
                     self.probes[machine.srg.id].told(self._saved[machine.srg.id].known)
         self._open = True
 
-    def _failover(self, r: RequestFailover, now: Instant) -> Answer:
-        machine = self.srgs.get(r.srg)
-        if machine is None:
-            return Answer(r.request, False, f"no such SRG is configured: {r.srg}", ())
-        if r.to is not None and r.to not in self.peers:
-            return Answer(r.request, False, f"node {r.to} is not a peer of this node", ())
-        checks = machine.preconditions(picture.facts(self, machine.srg, now), r.to, now)
-        if not all(c.ok for c in checks):
-            blocking = next(c for c in checks if not c.ok)
-            return Answer(r.request, False, f"refused: {blocking.name}: {blocking.detail}", checks)
-        machine.request_move(r.to, "operator")
-        return Answer(r.request, True, f"Initiated manual failover for Services-redundancy group {r.srg}", checks)
-
-    def _maintenance(self, request: int, on: bool, now: Instant) -> Answer:
-        active = [m for m in self.srgs.values() if m.state is SrgState.ACTIVE]
-        checks: list[Check] = []
-        if on and self.peers:
-            for m in active:
-                found = m.preconditions(picture.facts(self, m.srg, now), None, now)
-                checks += [replace(c, name=f"SRG {m.srg.id}: {c.name}") for c in found]
-        if not all(c.ok for c in checks):
-            blocking = next(c for c in checks if not c.ok)
-            return Answer(request, False, f"refused: {blocking.name}: {blocking.detail}", tuple(checks))
-        if on:
-            for m in active:
-                m.request_move(None, "maintenance")
-        self.node.request_maintenance(on, now)
-        return Answer(request, True, f"maintenance {'on' if on else 'off'}", tuple(checks))
-
     def _begin_stop(self, intent: Intent, grace: Duration, now: Instant) -> None:
         if self._stop is not None:
             return
@@ -304,9 +272,7 @@ class Engine:
         if intent is Intent.RESTARTING:
             self.intent, self.grace = intent, grace
             return
-        for machine in self.srgs.values():
-            if machine.state is SrgState.ACTIVE:
-                machine.request_move(None, "the agent is stopped")
+        requests.away(self.srgs.values(), STOPPED)
 
     def _clear(self) -> None:
         for peer in self.peers.values():
@@ -346,7 +312,7 @@ class Engine:
         out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
             probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
-            self._misleading(srg, probe, out)
+            out += follow(self._misled, self.srgs[srg], probe)
 
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:
         if not self._open:
@@ -384,21 +350,17 @@ class Engine:
         stopping = self._stop is not None and self._stop.intent is Intent.LEAVING
         if not stopping and not self.node.maintenance:
             return
-        for machine in self.srgs.values():
-            if machine.state is SrgState.ACTIVE and machine.move is None:
-                machine.request_move(None, "the agent is stopped" if stopping else "maintenance")
+        idle = (m for m in self.srgs.values() if m.move is None)
+        requests.away(idle, STOPPED if stopping else "maintenance")
 
     def _remember(self, out: list[Effect]) -> None:
         if not self._open:
             return  # nothing is decided yet, and what is on disk may still be wanted by rule resume
         memories = (m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values())
-        changed = tuple(m for m in memories if self._must_save(m))
+        changed = tuple(m for m in memories if m.seen > 0 and self._saved.get(m.srg) != m)
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}
             out.append(Remember(changed))
-
-    def _must_save(self, memory: Memory) -> bool:
-        return self._saved.get(memory.srg) != memory and (memory.seen > 0)
 
     def _announce(self, now: Instant, out: list[Effect]) -> None:
         if not self._open:
@@ -429,21 +391,6 @@ class Engine:
     def _contact_changed(self) -> None:
         for probe in self.probes.values():
             probe.restart()
-
-    def _misleading(self, srg: SrgId, probe: Probe, out: list[Effect]) -> None:
-        """In contact the probe only informs: a router that does not follow is the operator's to mend (protocol §2)."""
-        machine = self.srgs[srg]
-        if not machine.contact:
-            return
-        lost = machine.state is SrgState.ACTIVE and probe.times(Verdict.LOSE) >= MISLED_AFTER
-        both = machine.state is SrgState.BACKUP and not machine.draining and probe.times(Verdict.WIN) >= MISLED_AFTER
-        if (lost or both) and srg not in self._misled:
-            self._misled.add(srg)
-            text = "no router prefers this active node" if lost else "a router prefers this backup node"
-            out.append(Note(NoteKind.ALARM, f"{text}: check its policy, filters and ECMP", srg, alarm=True))
-        elif srg in self._misled and not lost and not both and probe.count >= MISLED_AFTER:
-            self._misled.discard(srg)
-            out.append(Note(NoteKind.ALARM, "the routers follow again", srg))
 
     def _equip(self, now: Instant) -> None:
         """Echoes and monitors for the present settings; what exists already keeps its history."""

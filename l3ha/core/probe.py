@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from l3ha.base.names import Verdict
+from l3ha.base.names import SrgId, SrgState, Verdict
 from l3ha.base.settings import Arbiter, EchoTarget, Srg
 from l3ha.base.time import Duration, Instant, after
 from l3ha.core.echo import Echo, EchoResult
+from l3ha.core.events import Note, NoteKind
+from l3ha.core.group import Group
+
+MISLED_AFTER = 10
+"""Verdicts in a row in contact after which "the router does not follow" is an alarm."""
 
 
 class Probe:
@@ -80,3 +85,23 @@ class Probe:
         if not any(answers):
             return Verdict.LOSE
         return Verdict.WIN if active or answers[0] else Verdict.PART
+
+
+def follow(misled: set[SrgId], group: Group, probe: Probe) -> list[Note]:
+    """In contact the probe only informs: a router that does not follow is the operator's to mend (protocol §2).
+
+    ``misled`` are the groups of which that was said; it is said once, and once more when it is over.
+    """
+    if not group.contact:
+        return []
+    srg = group.srg.id
+    lost = group.state is SrgState.ACTIVE and probe.times(Verdict.LOSE) >= MISLED_AFTER
+    both = group.state is SrgState.BACKUP and not group.draining and probe.times(Verdict.WIN) >= MISLED_AFTER
+    if (lost or both) and srg not in misled:
+        misled.add(srg)
+        text = "no router prefers this active node" if lost else "a router prefers this backup node"
+        return [Note(NoteKind.ALARM, f"{text}: check its policy, filters and ECMP", srg, alarm=True)]
+    if srg in misled and not lost and not both and probe.count >= MISLED_AFTER:
+        misled.discard(srg)
+        return [Note(NoteKind.ALARM, "the routers follow again", srg)]
+    return []

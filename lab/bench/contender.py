@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -43,7 +44,7 @@ class Part:
     words: tuple[str, ...]
 
 
-class Contender(Lab):
+class Contender(Lab, ABC):
     """See the module. As a context manager it is up inside and gone after, like any lab."""
 
     name: ClassVar[str]
@@ -141,9 +142,9 @@ class Contender(Lab):
 
     # --- what an operator or an accident does ------------------------------------------------------------------------
 
+    @abstractmethod
     def agent_pids(self, node: str) -> list[int]:
         """The processes that decide, on a node."""
-        raise NotImplementedError
 
     def signal_agent(self, node: str, number: signal.Signals) -> None:
         """Send a signal to everything that decides, the parents first."""
@@ -151,9 +152,9 @@ class Contender(Lab):
             with contextlib.suppress(ProcessLookupError):  # it went with its parent
                 os.kill(pid, number)
 
+    @abstractmethod
     def move(self, node: str) -> None:
         """The planned move of the service to this node, as an operator would do it, from the other one."""
-        raise NotImplementedError
 
     def footprint(self, node: str) -> dict[str, list[int]]:
         """The processes of a node by part."""

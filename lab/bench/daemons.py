@@ -7,6 +7,7 @@ route with ``check link``. BFD 3 × 50 ms on both sides.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from lab.bench.contender import BIRD_BFD, FRR_BFD_PROFILE, NO_HEARTBEATS, NO_ICL, PREFERRED, Contender, Part
@@ -113,8 +114,9 @@ class _Daemons(Contender):
             "med": levels[1],
         }
 
+    @abstractmethod
     def _prefer(self, node: str, levels: tuple[int, int]) -> None:
-        raise NotImplementedError
+        """Run the daemon of a node with other levels."""
 
     def move(self, node: str) -> None:
         """Change the static preference of n1, as one does before maintenance."""

@@ -12,8 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.lab.speaker_rig import NODE, ROUTER, Rig, until
 
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 UP_S = 15.0
 
 _PEER = """\

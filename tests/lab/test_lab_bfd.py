@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")]
+from tests.lab.bfd_rig import NEEDS_ROOT
+
+pytestmark = [pytest.mark.lab, NEEDS_ROOT]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 US, ROUTER = f"bfdn{os.getpid()}", f"bfdr{os.getpid()}"

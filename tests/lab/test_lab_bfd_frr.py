@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.lab.bfd_rig import UP_S, Agent, Bfdd
+from tests.lab.bfd_rig import NEEDS_ROOT, UP_S, Agent, Bfdd
 from tests.lab.speaker_rig import Rig, until
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
-]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120), NEEDS_ROOT]
 
 SOON_S = 3.0
 """Detection (0.15 s), a poll (0.05 s), the patience with a hung bfdd (1 s); the rest is for a busy machine."""
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with Rig(str(Path(sys.executable).parent / "exabgp"), passive=False) as built:
-        yield built
-
-
-@pytest.fixture
-def router(rig: Rig) -> Iterator[Bfdd]:
-    assert rig.exabgp is not None
-    daemon = Bfdd("r")
-    yield daemon
-    daemon.stop()
 
 
 @pytest.fixture

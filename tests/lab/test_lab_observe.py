@@ -151,8 +151,10 @@ def _kill(directory: Path, name: str) -> int:
 def test_keeper_restarts_what_ends(kept: Path) -> None:
     keeper.install(kept, _service(kept, "one"))
     until(lambda: _starts(kept, "one"), {"starts": 1}, within_s=5)
-    _kill(kept, "one")
+    killed = _kill(kept, "one")
     until(lambda: _starts(kept, "one"), {"starts": 2}, within_s=5)
+    again = keeper.running(kept, "one")
+    assert again is not None and again.pid != killed and Path(f"/proc/{again.pid}").exists()
 
 
 def test_keeper_leaves_alone_what_is_switched_off_or_runs_once(kept: Path) -> None:

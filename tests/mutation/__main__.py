@@ -42,6 +42,7 @@ BUILD = ROOT / "build" / "mutants"
 SLOW = frozenset(
     {
         "test_sim", "test_explore", "test_contracts", "test_agent_shell", "test_attack_shell", "test_drivers",
+        "test_netlink", "test_unix_sockets", "test_agent_process",
         "test_cli", "test_clab", "test_render", "test_config_fuzz", "test_failure_modes", "test_mutation",
     }
 )  # fmt: skip
