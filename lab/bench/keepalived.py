@@ -6,7 +6,6 @@ sync group, each tracks the other uplink, and a tracked file is the operator's l
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -127,13 +126,13 @@ class Keepalived(Contender):
 
     def carrier(self, router: str) -> str:
         """Whose hardware address the router has for the virtual address."""
-        answer = json.loads(self._ip(router, f"-j neighbor show {_NET[router]}.{_VIRTUAL} dev lan") or "[]")
+        answer = self.kernel(router).ask(f"neighbor show {_NET[router]}.{_VIRTUAL} dev lan")
         known = {entry.get("lladdr") for entry in answer}
         return "+".join(node for node in NODES if self._hardware(node, router) in known)
 
     def _hardware(self, node: str, link: str) -> str:
         if (node, link) not in self._addresses:
-            (answer,) = json.loads(self._ip(node, f"-j link show {link}"))
+            (answer,) = self.kernel(node).ask(f"link show {link}")
             self._addresses[node, link] = str(answer["address"])
         return self._addresses[node, link]
 
@@ -147,7 +146,8 @@ class Keepalived(Contender):
         return frozenset(node for node in NODES if any(self._holds(node, router) for router in ROUTERS))
 
     def _holds(self, node: str, router: str) -> bool:
-        return f" {_NET[router]}.{_VIRTUAL}/" in self._ip(node, f"-4 address show dev {router}")
+        found = self.kernel(node).ask(f"address show dev {router}")
+        return any(own["local"] == f"{_NET[router]}.{_VIRTUAL}" for link in found for own in link.get("addr_info", []))
 
     def ways(self, router: str) -> list[str]:  # noqa: ARG002 - the same at both
         """The nodes whose keepalived runs."""
