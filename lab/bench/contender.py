@@ -58,6 +58,9 @@ class Contender(Lab):
     """Faults that this contender does not have, each with the reason."""
     heartbeats: ClassVar[str] = ""
     """What the nodes say to each other, as nftables matches it."""
+    reaction_s: ClassVar[float] = 3.0
+    """Longer than a reaction of its own, or of the routers to it, may take to show: so long must traffic flow before a
+    fault counts as over."""
     parts: ClassVar[tuple[Part, ...]]
     """Its processes on a node; the first fitting one counts a process."""
 

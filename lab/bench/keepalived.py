@@ -71,6 +71,8 @@ class Keepalived(Contender):
     kinds = (RouterKind.FRR,)
     absent: ClassVar[dict[str, str]] = {"icl-cut": NO_ICL}
     heartbeats = "ip protocol 112"
+    reaction_s = 5.0
+    """It takes over after three advertisements that did not come and a part of a second."""
     advert: ClassVar[str] = "1"
     version: ClassVar[int] = 2
     refresh: ClassVar[str] = ""
@@ -173,6 +175,7 @@ class KeepalivedFast(Keepalived):
     name = "keepalived-fast"
     title = "keepalived, fast"
     setup = "advert 50 ms (VRRPv3), gratuitous ARP repeated every second; the rest as keepalived"
+    reaction_s = 3.0
     advert = "0.05"
     version = 3
     refresh = "vrrp_garp_master_delay 1\n    vrrp_garp_master_refresh 1"

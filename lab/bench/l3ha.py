@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lab.bench.contender import PREFERRED, Contender, Part
+from lab.bounds import LEASE_OVER_S
 from lab.command import LabError
 from lab.observe import move_to, other, pair, picture, settle
 from lab.topology import NODES, ROUTERS
@@ -19,6 +20,8 @@ class L3ha(Contender):
     name = "l3ha"
     title = "l3ha"
     setup = "defaults: heartbeat 100 ms × 5; ExaBGP 5 speaks; routers: BGP hold time 90 s, no BFD"
+    reaction_s = LEASE_OVER_S + 0.5
+    """What a silent agent leads to ends with its lease."""
     heartbeats = "udp dport 7411"
     parts = (
         Part("agent", ("l3ha", "agent")),

@@ -23,7 +23,7 @@ _QUIET_S = 2.0
 
 
 class Actives:
-    """Watches, from a thread of its own, how long more than one node is active; a sample takes about 20 ms."""
+    """Watches, from a thread of its own, how long more than one node is active; a sample takes a few ms."""
 
     def __init__(self, lab: Contender, mute: str | None = None) -> None:
         self._lab = lab
@@ -65,7 +65,7 @@ def strike(lab: Contender, accident: Accident) -> tuple[Phase, Phase | None]:
     try:
         with Actives(lab, PREFERRED if accident.silences else None) as actives:
             accident.apply(lab)
-            back = flows_again(flows, accident.steady_s)
+            back = flows_again(flows, max(accident.lasts_s, lab.reaction_s))
         if back or accident.mend is None:
             phase = _phase(_close(flows), actives, back=back)
         mend, mended = accident.mend, True
