@@ -23,7 +23,11 @@ class Kernel:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, question: str) -> list[dict[str, Any]]:
-        """What ``ip -json QUESTION`` prints. Raises ``LabError`` with its words where it fails."""
+        """What ``ip -json QUESTION`` prints. Raises ``LabError`` with its words where it fails.
+
+        Not for ``link``, after which this ``ip`` would answer about no family any more.
+        """
+        assert not question.startswith("link"), question
         with self._turn:
             process = self._started()
             assert process.stdin is not None

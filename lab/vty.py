@@ -17,22 +17,27 @@ _PATIENCE_S = 5.0
 def ask(home: Path, daemon: str, question: str) -> str:
     """What the daemon of this directory prints for a command. Raises ``LabError`` where it does not answer well."""
     path = home / f"{daemon}.vty"
-    heard = bytearray()
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(_PATIENCE_S)
             link.connect(str(path))
-            link.sendall(question.encode() + b"\0")
-            while (answer := frr.cut(bytes(heard))) is None:
-                chunk = link.recv(1 << 16)
-                if not chunk:
-                    raise ConnectionResetError("it hung up")
-                heard += chunk
-    except OSError as error:
+            _answer(link, frr.ENABLE)
+            text, result = _answer(link, question.encode() + b"\0")
+    except (OSError, ValueError) as error:
         raise LabError(f"{path}: {question}: {error}") from None
-    if isinstance(answer, frr.BadAnswer):
-        raise LabError(f"{path}: {question}: {answer}")
-    text, result = answer
     if result:
         raise LabError(f"{path}: {question}: result {result}: {text.decode(errors='replace').strip()}")
     return text.decode()
+
+
+def _answer(link: socket.socket, command: bytes) -> tuple[bytes, int]:
+    link.sendall(command)
+    heard = bytearray()
+    while (answer := frr.cut(bytes(heard))) is None:
+        chunk = link.recv(1 << 16)
+        if not chunk:
+            raise ConnectionResetError("it hung up")
+        heard += chunk
+    if isinstance(answer, frr.BadAnswer):
+        raise ValueError(str(answer))
+    return answer

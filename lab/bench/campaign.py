@@ -19,7 +19,7 @@ from lab.bench.accident import Accident
 from lab.bench.contender import Contender
 from lab.bench.footprint import Idle, measure
 from lab.bench.record import Footprint, Measure, Phase, Record, Results
-from lab.bench.trial import strike
+from lab.bench.trial import HOLE_S, Turns, strike
 from lab.command import LabError
 from lab.routers import RouterKind
 
@@ -63,6 +63,7 @@ class Campaign:
     _labs: dict[str, Contender] = field(default_factory=dict)
     """Those that are up, by tag."""
     _errors: list[Exception] = field(default_factory=list)
+    _turns: Turns = field(default_factory=Turns)
     _noting: threading.RLock = field(default_factory=threading.RLock)
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -144,15 +145,21 @@ class Campaign:
     def _up(self, lab: Contender) -> Iterator[Contender]:
         self._labs[lab.tag] = lab
         try:
-            with lab:
+            with self._turns.one(HOLE_S) as up:
+                lab.up()
+                up()
+            try:
                 yield lab
+            finally:
+                lab.down()
         finally:
             del self._labs[lab.tag]
 
     def _watch(self, lab: Contender, number: int) -> None:
         if not self.footprint_s:
             return
-        found = measure(lab, self.footprint_s)
+        with self._turns.one(after_s=0):
+            found = measure(lab, self.footprint_s)
         with self._noting:
             for part, (cpu, memory) in found.items():
                 self._footprints.append(Footprint(lab.kind, lab.name, number, part, round(cpu, 2), memory))
@@ -164,7 +171,7 @@ class Campaign:
         try:
             lab.home()
             lab.settle(steady_s=_STEADY_S)
-            phase, mending = strike(lab, accident)
+            phase, mending = strike(lab, accident, self._turns)
         except BROKEN as error:
             self._note(Record(*about, failure=str(error)))
             raise

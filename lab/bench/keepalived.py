@@ -6,6 +6,7 @@ sync group, each tracks the other uplink, and a tracked file is the operator's l
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -134,7 +135,7 @@ class Keepalived(Contender):
 
     def _hardware(self, node: str, link: str) -> str:
         if (node, link) not in self._addresses:
-            (answer,) = self.kernel(node).ask(f"link show {link}")
+            (answer,) = json.loads(self._ip(node, f"-j link show {link}"))
             self._addresses[node, link] = str(answer["address"])
         return self._addresses[node, link]
 

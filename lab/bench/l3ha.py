@@ -7,7 +7,7 @@ import re
 from lab.bench.contender import PREFERRED, Contender, Part
 from lab.bounds import LEASE_OVER_S
 from lab.command import LabError
-from lab.observe import move_to, other, pair, picture, settle
+from lab.observe import move_to, other, pair, picture, until
 from lab.topology import NODES, ROUTERS
 from lab.world import write_cluster_file
 
@@ -53,7 +53,8 @@ class L3ha(Contender):
         return pair(active)
 
     def settle(self, within_s: float = 60, steady_s: float = 1.0) -> None:
-        settle(self, within_s, steady_s)
+        wholes = [self.whole(node) for node in NODES]
+        until(self.picture, *wholes, within_s=within_s, steady_s=steady_s, what=f"{self.name}: a healthy pair")
 
     def home(self) -> None:
         move_to(self, PREFERRED)

@@ -23,9 +23,9 @@ def test_a_router_says_in_both_families_where_its_traffic_goes(lab: Lab) -> None
 
 def test_a_question_that_fails_says_why_and_the_next_one_is_answered(lab: Lab) -> None:
     kernel = lab.kernel("r1")
-    with pytest.raises(LabError, match=r'link show nowhere: Device "nowhere" does not exist'):
-        kernel.ask("link show nowhere")
-    assert [link["ifname"] for link in kernel.ask("link show lo")] == ["lo"]
+    with pytest.raises(LabError, match=r'address show dev nowhere: Device "nowhere" does not exist'):
+        kernel.ask("address show dev nowhere")
+    assert [link["ifname"] for link in kernel.ask("address show dev lo")] == ["lo"]
     with pytest.raises(LabError, match="no such machine: Cannot open network namespace"):
         Kernel("no", "lab", 4).ask("no such machine")
 
