@@ -11,7 +11,7 @@ from lab.observe import move_to, other, pair, picture, until
 from lab.topology import NODES, ROUTERS
 from lab.world import write_cluster_file
 
-_NEIGHBOR = re.compile(r"\[node\.\w+\.neighbor\.\w+\]\n")
+_NEIGHBOR = re.compile(r"\[node\.\w+\.neighbor\.\w+\].*\n")
 
 
 class L3ha(Contender):
