@@ -1,5 +1,6 @@
 """The benchmark's figures, tables and pictures, from plain data; nothing is measured here."""
 
+import threading
 import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lab.bench import accident, contenders, plot, table
 from lab.bench.l3ha import L3ha, L3haBfd, L3haFast
 from lab.bench.record import Figures, Footprint, Measure, Phase, Record, Results, cell
+from lab.bench.trial import Turns
 from lab.command import LabError
 from lab.topology import NODES_DIR
 
@@ -199,6 +201,35 @@ def test_each_variant_of_l3ha_is_what_it_says() -> None:
         assert found["srg"]["1"]["probe"]["interval"] == "50ms"
     sessions = [neighbor for node in bfd["node"].values() for neighbor in node["neighbor"].values()]
     assert [one["bfd"] for one in sessions] == 4 * [{"interval": "50ms", "multiplier": 3}]
+
+
+# --- labs side by side -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_turn_ends_with_its_block_or_a_while_after_it_was_passed_on(early: bool) -> None:
+    turns = Turns()
+    mine, yours = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with turns.one(0):
+            yours.set()
+            assert early or mine.is_set()
+
+    thread = threading.Thread(target=other)
+    with turns.one(0) as pass_on:
+        thread.start()
+        assert not yours.is_set()
+        if early:
+            pass_on()
+            assert yours.wait(10)
+        mine.set()
+    thread.join(10)
+    assert yours.is_set()
+    with pytest.raises(LabError), turns.one(0):
+        raise LabError("it broke")
+    with turns.one(0):
+        pass
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def _report(results: Results, pictures: dict[str, str]) -> Iterator[str]:
         "both directions together, and the time in ms with two actives, each as median / maximum. 0: nothing in any "
         "run. Two actives: both nodes claim the role, or the routers send to different nodes; sampled about every "
         "25 ms. One packet per millisecond each way. Every fault hits n1, the preferred node. Labs may run "
-        "side by side; none is started, broken or mended within a second after a fault of another one, and none while "
+        "side by side; none is started, broken or mended within 0.7 s after a fault of another one, and none while "
         "CPU and memory are measured."
     )
     yield "## Contenders"
