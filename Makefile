@@ -7,6 +7,7 @@ APT := frr bird2 nftables tcpdump iproute2 iputils-ping python3-venv
 EXABGP42 := build/exabgp-4.2
 export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
 RUNS ?= 5
+JOBS ?= 1
 MINUTES ?= 10
 SAMPLE ?= 0
 N ?= n1
@@ -68,7 +69,7 @@ build/.apt-bench: | build/.apt
 	@touch $@
 
 bench: setup build/.apt-bench  ## l3ha beside keepalived, exabgp healthcheck, FRR and BIRD; all of it rewrites README and docs/
-	$(BIN)/python -m lab bench --runs $(RUNS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" --parts "$(PARTS)" \
+	$(BIN)/python -m lab bench --runs $(RUNS) --jobs $(JOBS) --only "$(ONLY)" --faults "$(FAULTS)" --routers "$(ROUTERS)" --parts "$(PARTS)" \
 		$(if $(ONLY)$(FAULTS),,--markdown README.md --docs docs)
 
 hunt: $(VENV)/.stamp  ## random cases against the invariants, for MINUTES or until one fails

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from lab.bounds import MOVED_S, SETTLED_S
 from lab.command import LabError
-from lab.routers import next_hops
 from lab.topology import BEYOND, NODES, ROUTERS
 from lab.world import Lab
 
@@ -27,7 +26,7 @@ def picture(lab: Lab) -> dict[str, Any]:
     """Both nodes as their agents see themselves, both routers as their kernels forward."""
     seen: dict[str, Any] = {node: _node(lab.status(node)) for node in NODES}
     for router in ROUTERS:
-        seen[router] = {prefix: list(next_hops(lab.tag, router, prefix)) for prefix in BEYOND[router]}
+        seen[router] = {prefix: list(lab.next_hops(router, prefix)) for prefix in BEYOND[router]}
     return seen
 
 

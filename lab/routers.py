@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from lab import vty
 from lab.command import LabError, run
 from lab.keeper import Service
-from lab.topology import GATEWAYS, NODES_DIR, inside, namespace
+from lab.topology import GATEWAYS, NODES_DIR, inside
 
 
 class RouterKind(StrEnum):
@@ -87,23 +88,20 @@ def _frr(daemon: str) -> str:
     raise LabError(f"{daemon} is in none of {', '.join(_FRR_DIRS)}: install FRR, or choose --router bird")
 
 
-def next_hops(tag: str, router: str, prefix: str) -> tuple[str, ...]:
-    """The nodes through which the router's kernel sends traffic for exactly this prefix; () where it has no route."""
-    family = "-6" if ":" in prefix else "-4"
-    routes = json.loads(run(["ip", "-n", namespace(tag, router), family, "-j", "route", "show", prefix]) or "[]")
+def next_hops(routes: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The nodes through which these routes of a router's kernel lead."""
     hops = [hop for route in routes for hop in route.get("nexthops", [route])]
     return tuple(GATEWAYS.get(str(hop.get("gateway")), str(hop.get("gateway"))) for hop in hops)
 
 
-def bgp_paths(tag: str, directory: Path, router: str, kind: RouterKind, prefix: str) -> list[BgpPath]:
+def bgp_paths(directory: Path, router: str, kind: RouterKind, prefix: str) -> list[BgpPath]:
     """Every path for the prefix in the router's BGP table, the best one marked."""
     if kind is RouterKind.BIRD:
         ask = ["birdc", "-r", "-s", str(directory / router / "bird.ctl"), "show", "route", "for", prefix, "all"]
         return _bird_paths(run(ask))
     family = "ipv6" if ":" in prefix else "ipv4"
     question = f"show bgp {family} unicast {prefix} json"
-    argv = ["vtysh", "--vty_socket", str(directory / router), "-d", "bgpd", "-c", question]
-    return _frr_paths(json.loads(run(inside(tag, router, *argv)) or "{}"))
+    return _frr_paths(json.loads(vty.ask(directory / router, "bgpd", question) or "{}"))
 
 
 def _frr_paths(answer: Mapping[str, Any]) -> list[BgpPath]:

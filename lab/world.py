@@ -26,6 +26,7 @@ from l3ha.control.protocol import Show
 from lab import keeper, routers, topology
 from lab.command import LabError, run
 from lab.keeper import Service
+from lab.kernel import Kernel
 from lab.routers import RouterKind
 from lab.topology import HOST_ADDRESS, HOSTS, NODES, NODES_DIR, REPOSITORY, ROUTERS, inside
 from lab.traffic import Flow, Meter
@@ -68,6 +69,7 @@ class Lab:
         self._traffic = traffic
         self._owner = os.getpid() if owner is None else owner
         self._logs = logs
+        self._kernels: dict[tuple[str, int], Kernel] = {}
 
     @classmethod
     def load(cls, tag: str) -> Lab:
@@ -123,6 +125,8 @@ class Lab:
         """End every process of the lab, then remove namespaces and files. Safe at any time, also half-built."""
         with _uninterrupted():
             self._end_keeper()
+            for kernel in self._kernels.values():
+                kernel.close()
             for sig in (signal.SIGTERM, signal.SIGKILL):
                 for pid in topology.processes(self.tag):
                     with contextlib.suppress(ProcessLookupError):
@@ -227,7 +231,16 @@ class Lab:
 
     def paths(self, router: str, prefix: str) -> list[routers.BgpPath]:
         """The router's BGP paths for a prefix."""
-        return routers.bgp_paths(self.tag, self.directory, router, self.kind, prefix)
+        return routers.bgp_paths(self.directory, router, self.kind, prefix)
+
+    def kernel(self, machine: str, family: int = 4) -> Kernel:
+        """What answers questions about a machine's addresses, neighbors and routes."""
+        return self._kernels.setdefault((machine, family), Kernel(self.tag, machine, family))
+
+    def next_hops(self, router: str, prefix: str) -> tuple[str, ...]:
+        """The nodes through which the router's kernel sends traffic for this very prefix; () where it has no route."""
+        family = 6 if ":" in prefix else 4
+        return routers.next_hops(self.kernel(router, family).ask(f"route show {prefix}"))
 
 
 def write_cluster_file(directory: Path) -> None:

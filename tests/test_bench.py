@@ -1,5 +1,7 @@
 """The benchmark's figures, tables and pictures, from plain data; nothing is measured here."""
 
+import threading
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -8,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.bench import accident, contenders, plot, table
+from lab.bench.l3ha import L3ha, L3haBfd, L3haFast
 from lab.bench.record import Figures, Footprint, Measure, Phase, Record, Results, cell
+from lab.bench.trial import Turns
 from lab.command import LabError
+from lab.topology import NODES_DIR
 
 
 def record(
@@ -181,6 +186,50 @@ def test_everything_lies_on_the_page(gaps: list[float]) -> None:
     root = ET.fromstring(plot.draw(found, "frr"))
     width = float(root.get("width", "0"))
     assert all(float(one.get("x2", "0")) <= width for one in root.iter(f"{SVG}line"))
+
+
+# --- configurations --------------------------------------------------------------------------------------------------
+
+
+def test_each_variant_of_l3ha_is_what_it_says() -> None:
+    """The lab's own file changes; a replacement that no longer finds its place would measure something else."""
+    text = (NODES_DIR / "l3ha.toml").read_text()
+    assert L3ha("none").cluster_file(text) == text
+    fast, bfd = (tomllib.loads(one("none").cluster_file(text)) for one in (L3haFast, L3haBfd))
+    for found in (fast, bfd):
+        assert (found["icl"]["interval"], found["icl"]["multiplier"]) == ("50ms", 3)
+        assert found["srg"]["1"]["probe"]["interval"] == "50ms"
+    sessions = [neighbor for node in bfd["node"].values() for neighbor in node["neighbor"].values()]
+    assert [one["bfd"] for one in sessions] == 4 * [{"interval": "50ms", "multiplier": 3}]
+
+
+# --- labs side by side -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_turn_ends_with_its_block_or_a_while_after_it_was_passed_on(early: bool) -> None:
+    turns = Turns()
+    order: list[str] = []
+    yours = threading.Event()
+
+    def other() -> None:
+        with turns.one(0):
+            order.append("yours")
+            yours.set()
+
+    thread = threading.Thread(target=other)
+    with turns.one(0) as pass_on:
+        thread.start()
+        if early:
+            pass_on()
+            assert yours.wait(10)
+        order.append("mine")
+    thread.join(10)
+    assert order == (["yours", "mine"] if early else ["mine", "yours"])
+    with pytest.raises(LabError), turns.one(0):
+        raise LabError("it broke")
+    with turns.one(0):
+        pass
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -37,15 +37,15 @@ class Accident:
     apply: Act
     mend: Act | None
     """None: it passes by itself, or the pair is brought home without being measured."""
-    steady_s: float
-    """How long traffic must flow before the fault is over: longer than any contender's reaction may take to show."""
+    lasts_s: float = 0
+    """How long traffic must flow before the fault is over, if this is more than the contender's own ``reaction_s``."""
     mending: str | None = None
     """Title of the mending, where it is a row of its own."""
     silences: bool = False
     """Whether n1 is silenced: what it then claims reaches nobody and makes it no second active."""
 
 
-def _network(name: str, title: str, steady_s: float) -> Accident:
+def _network(name: str, title: str) -> Accident:
     fault = lab_fault(name)
     heal = fault.heal
     assert heal is not None
@@ -54,7 +54,6 @@ def _network(name: str, title: str, steady_s: float) -> Accident:
         title,
         lambda lab: fault.apply(lab, PREFERRED),
         lambda lab: heal(lab, PREFERRED),
-        steady_s,
     )
 
 
@@ -114,11 +113,16 @@ def _pass(lab: Contender) -> None:
 
 ACCIDENTS: tuple[Accident, ...] = (
     Accident(
-        "silent-death", "silent death of the active node", _die, _revive, 3, "return of the dead node", silences=True
+        "silent-death",
+        "silent death of the active node",
+        _die,
+        _revive,
+        mending="return of the dead node",
+        silences=True,
     ),
-    _network("carrier-loss", "carrier loss, both uplinks of the active node", 3),
-    _network("one-uplink", "one uplink of the active node", 3),
-    Accident("agent-kill", "deciding process killed (-9), restarted", _signal(signal.SIGKILL), None, 6),
+    _network("carrier-loss", "carrier loss, both uplinks of the active node"),
+    _network("one-uplink", "one uplink of the active node"),
+    Accident("agent-kill", "deciding process killed (-9), restarted", _signal(signal.SIGKILL), None),
     Accident(
         "agent-freeze", "deciding process frozen 6 s, thawed", _signal(signal.SIGSTOP), _signal(signal.SIGCONT), 6
     ),
@@ -127,13 +131,12 @@ ACCIDENTS: tuple[Accident, ...] = (
         "planned move",
         _move(other(PREFERRED)),
         _move(PREFERRED),
-        3,
-        "planned move back",
+        mending="planned move back",
     ),
-    _network("icl-cut", "link between the nodes cut", 3),
-    Accident("heartbeats-lost", "what the nodes say to each other is filtered everywhere", _filter, _pass, 6),
+    _network("icl-cut", "link between the nodes cut"),
+    Accident("heartbeats-lost", "what the nodes say to each other is filtered everywhere", _filter, _pass),
 )
-"""In the order of the table. A frozen process is thawed after its ``steady_s``."""
+"""In the order of the table. A frozen process is thawed after its ``lasts_s``."""
 
 
 def by_name(name: str) -> Accident:

@@ -1,25 +1,43 @@
-"""All contenders side by side: in every round each one is built once and goes through all faults.
+"""All contenders in turns: in every round each one is built once and goes through all faults.
 
-Rounds interleave the contenders, so that the noise of the machine hits all alike.
+Rounds interleave the contenders, so that the noise of the machine hits all alike. Several labs may run side by side,
+each with its own tag: most of a run is waiting.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from lab.bench.accident import Accident
 from lab.bench.contender import Contender
-from lab.bench.footprint import measure
-from lab.bench.record import Footprint, Phase, Record, Results
-from lab.bench.trial import strike
+from lab.bench.footprint import Idle, measure
+from lab.bench.record import Footprint, Measure, Phase, Record, Results
+from lab.bench.trial import HOLE_S, Turns, strike
 from lab.command import LabError
 from lab.routers import RouterKind
 
 BROKEN = (LabError, OSError)
 """What a run may fail with: something is not as it must be, or a process is gone that should be there."""
+
+SUBJECT = "The machine during the comparison"
+_STEADY_S = 0.5
+"""How long a pair must be well before a fault; the mending of the last one has already been watched for longer."""
+_END_S = 15.0
+
+
+class Round(NamedTuple):
+    """One lab's work: all faults, once."""
+
+    contender: type[Contender]
+    kind: RouterKind
+    number: int
 
 
 @dataclass(slots=True)
@@ -34,32 +52,83 @@ class Campaign:
     say: Callable[[str], None]
     save: Callable[[Results], None] = lambda _results: None
     footprint_s: float = 10.0
-    """How long the processes are watched for their footprint; 0: not at all."""
+    """How long the processes are watched for their footprint, in the first round; 0: not at all."""
     logs: Path | None = None
+    jobs: int = 1
+    """Labs side by side."""
     _records: list[Record] = field(default_factory=list)
     _footprints: list[Footprint] = field(default_factory=list)
+    _machine: list[Measure] = field(default_factory=list)
+    _left: deque[Round] = field(default_factory=deque)
+    _labs: dict[str, Contender] = field(default_factory=dict)
+    """Those that are up, by tag."""
+    _errors: list[Exception] = field(default_factory=list)
+    _turns: Turns = field(default_factory=Turns)
+    _noting: threading.RLock = field(default_factory=threading.RLock)
+    _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Results:
-        """All rounds."""
-        for number in range(1, self.runs + 1):
-            for kind in self.kinds:
-                for contender in self.contenders:
-                    if kind in contender.kinds:
-                        self._round(contender, kind, number)
+        """All rounds. Raises what a worker raised that is no failed run."""
+        self._left.extend(
+            Round(contender, kind, number)
+            for number in range(1, self.runs + 1)
+            for kind in self.kinds
+            for contender in self.contenders
+            if kind in contender.kinds
+        )
+        tags = [self.tag if self.jobs == 1 else f"{self.tag}-{number}" for number in range(1, self.jobs + 1)]
+        workers = [threading.Thread(target=self._work, args=(tag,), daemon=True) for tag in tags]
+        idle = Idle()
+        for worker in workers:
+            worker.start()
+        try:
+            for worker in workers:
+                worker.join()
+        except BaseException:
+            self._stop(workers)
+            raise
+        if self._errors:
+            raise self._errors[0]
+        self._machine.append(self._idle(idle))
         return self._results()
 
-    def _results(self) -> Results:
-        return Results(tuple(self._records), tuple(self._footprints))
+    def _stop(self, workers: Sequence[threading.Thread]) -> None:
+        """Take the labs away from under the workers, which note nothing any more."""
+        self._over.set()
+        for lab in list(self._labs.values()):
+            with contextlib.suppress(*BROKEN):  # its worker may be removing it, too
+                lab.down()
+        for worker in workers:
+            worker.join(_END_S)
 
-    def _round(self, contender: type[Contender], kind: RouterKind, number: int) -> None:
+    def _work(self, tag: str) -> None:
+        try:
+            while (task := self._next()) is not None:
+                self._round(tag, *task)
+        except Exception as error:  # of whatever kind: the thread that waits raises it
+            self._errors.append(error)
+            self._over.set()
+
+    def _next(self) -> Round | None:
+        with self._noting:
+            return self._left.popleft() if self._left and not self._over.is_set() else None
+
+    def _idle(self, idle: Idle) -> Measure:
+        what = f"all cores idle, {self.jobs} {'lab' if self.jobs == 1 else 'labs side by side'}"
+        return Measure(SUBJECT, what, "%", (idle.percent(),), f"{os.cpu_count()} cores")
+
+    def _results(self) -> Results:
+        return Results(tuple(self._records), tuple(self._footprints), tuple(self._machine))
+
+    def _round(self, tag: str, contender: type[Contender], kind: RouterKind, number: int) -> None:
         """Every fault, once. After a failed one the rest goes on with a new lab."""
         left = [accident for accident in self.accidents if accident.name not in contender.absent]
-        watched = False
-        while left:
+        watched = number > 1
+        while left and not self._over.is_set():
             begun = len(left)
             logs = self.logs / f"{contender.name}-{kind}-{number}" if self.logs else None
             try:
-                with contender(self.tag, kind, logs=logs) as lab:
+                with self._up(contender(tag, kind, logs=logs)) as lab:
                     lab.settle()
                     if not watched:
                         self._watch(lab, number)
@@ -72,30 +141,50 @@ class Campaign:
                         self._note(Record(kind, contender.name, accident.name, number, failure=str(error)))
                     return
 
+    @contextlib.contextmanager
+    def _up(self, lab: Contender) -> Iterator[Contender]:
+        self._labs[lab.tag] = lab
+        try:
+            with self._turns.one(HOLE_S) as up:
+                lab.up()
+                up()
+            try:
+                yield lab
+            finally:
+                lab.down()
+        finally:
+            del self._labs[lab.tag]
+
     def _watch(self, lab: Contender, number: int) -> None:
         if not self.footprint_s:
             return
-        for part, (cpu, memory) in measure(lab, self.footprint_s).items():
-            self._footprints.append(Footprint(lab.kind, lab.name, number, part, round(cpu, 2), memory))
-            self.say(f"{number} {lab.kind:4} {lab.name:16} {part}: {cpu:.1f} % CPU, {memory / 1024:.0f} MB")
+        with self._turns.one(after_s=0):
+            found = measure(lab, self.footprint_s)
+        with self._noting:
+            for part, (cpu, memory) in found.items():
+                self._footprints.append(Footprint(lab.kind, lab.name, number, part, round(cpu, 2), memory))
+                self.say(f"{number} {lab.kind:4} {lab.name:16} {part}: {cpu:.1f} % CPU, {memory / 1024:.0f} MB")
 
     def _strike(self, lab: Contender, accident: Accident, number: int) -> None:
         """Raises one of ``BROKEN``, once it is noted, where the lab cannot be used any more."""
         about = (str(lab.kind), lab.name, accident.name, number)
         try:
             lab.home()
-            lab.settle()
-            phase, mending = strike(lab, accident)
+            lab.settle(steady_s=_STEADY_S)
+            phase, mending = strike(lab, accident, self._turns)
         except BROKEN as error:
             self._note(Record(*about, failure=str(error)))
             raise
         self._note(Record(*about, phase, mending))
 
     def _note(self, record: Record) -> None:
-        self._records.append(record)
-        self.say(line(record))
-        with contextlib.suppress(OSError):  # the figures are still in memory; the end of the run saves them again
-            self.save(self._results())
+        with self._noting:
+            if self._over.is_set():  # its lab was taken away
+                return
+            self._records.append(record)
+            self.say(line(record))
+            with contextlib.suppress(OSError):  # the figures are still in memory; the end of the run saves them again
+                self.save(self._results())
 
 
 def line(record: Record) -> str:

@@ -41,6 +41,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option("--faults", default="", callback=_names, help="These faults, by commas; default: all.")
 @click.option("--routers", default="frr,bird", show_default=True, callback=_names, help="Software of R1 and R2.")
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1), help="How often each.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Labs of the comparison at a time.")
 @click.option("--seconds", default=10.0, show_default=True, help="Time for CPU and memory of each contender; 0: none.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/bench"), show_default=True)
 @click.option(
@@ -56,6 +57,7 @@ def bench(
     faults: list[str],
     routers: list[str],
     runs: int,
+    jobs: int,
     seconds: float,
     out: Path,
     markdown: Path | None,
@@ -82,6 +84,7 @@ def bench(
             save=lambda found: before.updated(found).save(path),
             footprint_s=seconds,
             logs=out / "log",
+            jobs=jobs,
         ).run()
         results = before.updated(found)
     if not render:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from lab import vty
 from lab.command import LabError, run
 from lab.keeper import Service
 from lab.observe import until
-from lab.routers import RouterKind, frr, next_hops, services
-from lab.topology import BEYOND, NODES, ROUTERS, inside, processes
+from lab.routers import RouterKind, frr, services
+from lab.topology import BEYOND, NODES, ROUTERS, processes
 from lab.world import Lab
 
 PREFERRED = NODES[0]
@@ -58,6 +59,9 @@ class Contender(Lab, ABC):
     """Faults that this contender does not have, each with the reason."""
     heartbeats: ClassVar[str] = ""
     """What the nodes say to each other, as nftables matches it."""
+    reaction_s: ClassVar[float] = 3.0
+    """Longer than a reaction of its own, or of the routers to it, may take to show: so long must traffic flow before a
+    fault counts as over."""
     parts: ClassVar[tuple[Part, ...]]
     """Its processes on a node; the first fitting one counts a process."""
 
@@ -86,7 +90,7 @@ class Contender(Lab, ABC):
 
     def carrier(self, router: str) -> str:
         """The node that a router sends the traffic to; empty where it has no way."""
-        return "+".join(next_hops(self.tag, router, BEYOND[router][0]))
+        return "+".join(self.next_hops(router, BEYOND[router][0]))
 
     def claims(self) -> frozenset[str]:
         """The nodes that say to be active. Contenders without roles say nothing."""
@@ -128,8 +132,8 @@ class Contender(Lab, ABC):
         try:
             if self.kind is RouterKind.BIRD:
                 return run(["birdc", "-r", "-s", str(home / "bird.ctl"), "show", "bfd", "sessions"]).count(" Up ")
-            words = ["vtysh", "--vty_socket", str(home), "-d", "bfdd", "-c", "show bfd peers json"]
-            return sum(peer.get("status") == "up" for peer in json.loads(run(inside(self.tag, router, *words)) or "[]"))
+            peers = json.loads(vty.ask(home, "bfdd", "show bfd peers json") or "[]")
+            return sum(peer.get("status") == "up" for peer in peers)
         except LabError:
             return 0
 

@@ -30,6 +30,24 @@ def memory_kb(pids: list[int]) -> int:
     return total
 
 
+class Idle:
+    """How much of the machine was left over, from the creation of this on."""
+
+    def __init__(self) -> None:
+        self._begin = _idle_seconds()
+        self._since = time.monotonic()
+
+    def percent(self) -> float:
+        """Of all cores together."""
+        spent = (time.monotonic() - self._since) * (os.cpu_count() or 1)
+        return 100 * (_idle_seconds() - self._begin) / spent
+
+
+def _idle_seconds() -> float:
+    """Of all cores together since the machine was started."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=5)[4]) / _TICK
+
+
 def measure(lab: Contender, seconds: float) -> dict[str, tuple[float, int]]:
     """Percent of a core and memory in kB of every part on the active node, over this time."""
     parts = lab.footprint(PREFERRED)

@@ -55,6 +55,8 @@ class Healthcheck(Contender):
     title = "exabgp healthcheck"
     setup = "check pings both routers every 5 s, fall 3, rise 3 (defaults); MED 100 and 200; BGP hold time 90 s, no BFD"
     absent: ClassVar[dict[str, str]] = {"icl-cut": NO_ICL, "heartbeats-lost": NO_HEARTBEATS}
+    reaction_s = 6.0
+    """The check comes every 5 s."""
     hold: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
     environment: ClassVar[dict[str, str]] = {
@@ -106,6 +108,8 @@ class HealthcheckFast(Healthcheck):
     setup = (
         "check every 0.2 s, 0.1 s while changing, fall 1, rise 1; hold time 3 s (ExaBGP's least); the rest as exabgp"
     )
+    reaction_s = 3.5
+    """The hold time."""
     hold = "3"
     options = ("--interval 0.2", "--fast-interval 0.1", "--rise 1", "--fall 1", "--timeout 1")
     environment: ClassVar[dict[str, str]] = EXABGP_ENV

@@ -72,6 +72,8 @@ class Keepalived(Contender):
     kinds = (RouterKind.FRR,)
     absent: ClassVar[dict[str, str]] = {"icl-cut": NO_ICL}
     heartbeats = "ip protocol 112"
+    reaction_s = 5.0
+    """It takes over after three advertisements that did not come and a part of a second."""
     advert: ClassVar[str] = "1"
     version: ClassVar[int] = 2
     refresh: ClassVar[str] = ""
@@ -127,7 +129,7 @@ class Keepalived(Contender):
 
     def carrier(self, router: str) -> str:
         """Whose hardware address the router has for the virtual address."""
-        answer = json.loads(self._ip(router, f"-j neighbor show {_NET[router]}.{_VIRTUAL} dev lan") or "[]")
+        answer = self.kernel(router).ask(f"neighbor show {_NET[router]}.{_VIRTUAL} dev lan")
         known = {entry.get("lladdr") for entry in answer}
         return "+".join(node for node in NODES if self._hardware(node, router) in known)
 
@@ -147,7 +149,8 @@ class Keepalived(Contender):
         return frozenset(node for node in NODES if any(self._holds(node, router) for router in ROUTERS))
 
     def _holds(self, node: str, router: str) -> bool:
-        return f" {_NET[router]}.{_VIRTUAL}/" in self._ip(node, f"-4 address show dev {router}")
+        found = self.kernel(node).ask(f"address show dev {router}")
+        return any(own["local"] == f"{_NET[router]}.{_VIRTUAL}" for link in found for own in link.get("addr_info", []))
 
     def ways(self, router: str) -> list[str]:  # noqa: ARG002 - the same at both
         """The nodes whose keepalived runs."""
@@ -173,6 +176,7 @@ class KeepalivedFast(Keepalived):
     name = "keepalived-fast"
     title = "keepalived, fast"
     setup = "advert 50 ms (VRRPv3), gratuitous ARP repeated every second; the rest as keepalived"
+    reaction_s = 3.0
     advert = "0.05"
     version = 3
     refresh = "vrrp_garp_master_delay 1\n    vrrp_garp_master_refresh 1"

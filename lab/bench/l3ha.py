@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from lab.bench.contender import PREFERRED, Contender, Part
+from lab.bounds import LEASE_OVER_S
 from lab.command import LabError
-from lab.observe import move_to, other, pair, picture, settle
+from lab.observe import move_to, other, pair, picture, until
 from lab.topology import NODES, ROUTERS
 from lab.world import write_cluster_file
 
-_NEIGHBOR = re.compile(r"\[node\.\w+\.neighbor\.\w+\]\n")
+_NEIGHBOR = re.compile(r"\[node\.\w+\.neighbor\.\w+\].*\n")
 
 
 class L3ha(Contender):
@@ -19,6 +20,8 @@ class L3ha(Contender):
     name = "l3ha"
     title = "l3ha"
     setup = "defaults: heartbeat 100 ms × 5; ExaBGP 5 speaks; routers: BGP hold time 90 s, no BFD"
+    reaction_s = LEASE_OVER_S + 0.5
+    """What a silent agent leads to ends with its lease."""
     heartbeats = "udp dport 7411"
     parts = (
         Part("agent", ("l3ha", "agent")),
@@ -50,7 +53,8 @@ class L3ha(Contender):
         return pair(active)
 
     def settle(self, within_s: float = 60, steady_s: float = 1.0) -> None:
-        settle(self, within_s, steady_s)
+        wholes = [self.whole(node) for node in NODES]
+        until(self.picture, *wholes, within_s=within_s, steady_s=steady_s, what=f"{self.name}: a healthy pair")
 
     def home(self) -> None:
         move_to(self, PREFERRED)

@@ -17,8 +17,7 @@ from lab.stream import Streams
 from lab.traffic import Outages
 
 SUBJECT = "Planned moves of l3ha in a row"
-_LOADS = (Load(), Load(routes=994), Load(routes=9994))
-_MOVES = 4
+_MOVES = {Load(): 4, Load(routes=994): 4, Load(routes=9994): 1}
 """In a row, for each run that was asked for."""
 
 
@@ -29,9 +28,12 @@ class Busy(Loaded):
 
 
 def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
-    """Every kind of router, few and many routes; four moves a run."""
+    """Every kind of router, few and many routes."""
     return [
-        one for kind in RouterKind for load in _LOADS for one in _series(tag, kind, load, max(1, _MOVES * runs), say)
+        one
+        for kind in RouterKind
+        for load, moves in _MOVES.items()
+        for one in _series(tag, kind, load, moves * runs, say)
     ]
 
 

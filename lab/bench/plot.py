@@ -19,11 +19,13 @@ _LABEL, _SCALE, _MARGIN, _GAP = 196, 270, 14, 22
 _LINE, _TITLE, _AXIS = 15, 22, 22
 _STYLE = """
   .page { fill: #ffffff } text { font: 11px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }
-  .faint { fill: #6e7781; font-size: 10px } .grid { stroke: #d0d7de; stroke-width: 1 }
+  .faint { fill: #6e7781; font-size: 10px } .figure { paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
+  .grid { stroke: #d0d7de; stroke-width: 1 }
   .other { fill: #8c959f; stroke: #8c959f } .ours { fill: #0969da; stroke: #0969da }
   .whisker { stroke-width: 1.5 } .zero { fill: none; stroke-width: 1.5 } .stuck { fill: #cf222e }
   @media (prefers-color-scheme: dark) {
-    .page { fill: #0d1117 } text { fill: #e6edf3 } .faint { fill: #8d96a0 } .grid { stroke: #30363d }
+    .page { fill: #0d1117 } .figure { stroke: #0d1117 } text { fill: #e6edf3 } .faint { fill: #8d96a0 }
+    .grid { stroke: #30363d }
     .other { fill: #7d8590; stroke: #7d8590 } .ours { fill: #4493f8; stroke: #4493f8 }
     .zero { fill: none } .stuck { fill: #f85149 }
   }
@@ -40,7 +42,8 @@ def draw(results: Results, router: str) -> str:
     harmless = "; ".join(row.title for row in whole if row not in lines)
     words = textwrap.wrap(f"No packet lost by anyone: {harmless}", 150) if harmless else []
     words.append(
-        "bar: median, line: maximum of the longest hole, worse direction; ring: no packet lost; –: no such fault"
+        "bar and figure: median, line: maximum of the longest hole in ms, worse direction; "
+        "ring: no packet lost; –: no such fault"
     )
     height = _TITLE + _LINE * len(names) + _AXIS
     width = _LABEL + _SCALE + _GAP
@@ -104,7 +107,7 @@ def _bar(found: Cell, middle: float, style: str) -> str:
         words += " until mended"
     if found.failures:
         words += f", {len(found.failures)} failed"
-    parts.append(_text(end + 5, middle + 4, words, "stuck" if found.stuck or found.failures else "faint"))
+    parts.append(_text(end + 5, middle + 4, words, f"figure {'stuck' if found.stuck or found.failures else 'faint'}"))
     return "".join(parts)
 
 

@@ -135,7 +135,9 @@ def _report(results: Results, pictures: dict[str, str]) -> Iterator[str]:
         f"{_runs(results)} of each. The longest hole in the traffic in ms, the packets lost in "
         "both directions together, and the time in ms with two actives, each as median / maximum. 0: nothing in any "
         "run. Two actives: both nodes claim the role, or the routers send to different nodes; sampled about every "
-        "40 ms. One packet per millisecond each way. Every fault hits n1, the preferred node."
+        "25 ms. One packet per millisecond each way. Every fault hits n1, the preferred node. Labs may run "
+        "side by side; none is started, broken or mended within 0.7 s after a fault of another one, and none while "
+        "CPU and memory are measured."
     )
     yield "## Contenders"
     setups = {contender.name: contender.setup for contender in CONTENDERS}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from lab.bench.accident import Accident
+from lab.bench.accident import Accident, Act
 from lab.bench.contender import PREFERRED, Contender
 from lab.bench.record import Phase
 from lab.command import LabError
@@ -17,13 +17,16 @@ from lab.traffic import Flow, Outages
 
 PATIENCE_S = 110.0
 """Beyond the routers' BGP hold time of 90 s nothing comes back by itself."""
+HOLE_S = 0.7
+"""Those of most contenders are shorter; others measure seconds, where a millisecond is nothing."""
+_MENDED_S = 0.2
 _FRESH_NS = 100_000_000
 _POLL_S = 0.02
 _QUIET_S = 2.0
 
 
 class Actives:
-    """Watches, from a thread of its own, how long more than one node is active; a sample takes about 20 ms."""
+    """Watches, from a thread of its own, how long more than one node is active; a sample takes a few ms."""
 
     def __init__(self, lab: Contender, mute: str | None = None) -> None:
         self._lab = lab
@@ -52,43 +55,77 @@ class Actives:
         self._thread.join()
 
 
-def strike(lab: Contender, accident: Accident) -> tuple[Phase, Phase | None]:
+class Turns:
+    """One after the other, among labs side by side: what loads the machine, and what must not meet such a load."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+
+    @contextlib.contextmanager
+    def one(self, after_s: float) -> Iterator[Callable[[], None]]:
+        """Wait for this lab's turn. It ends a while after the call of what is yielded, or with the block."""
+        done = False
+
+        def pass_on() -> None:
+            nonlocal done
+            done = True
+            timer = threading.Timer(after_s, self._turn.release)
+            timer.daemon = True
+            timer.start()
+
+        self._turn.acquire()
+        try:
+            yield pass_on
+        finally:
+            if not done:
+                self._turn.release()
+
+
+def strike(lab: Contender, accident: Accident, turns: Turns) -> tuple[Phase, Phase | None]:
     """Apply one fault to a healthy pair, wait until traffic flows steadily again, mend it and wait until all is well.
 
-    Raises ``LabError`` where no traffic flows before, or the pair does not heal; then it is mended all the same.
+    No other lab is started, broken or mended within ``HOLE_S`` after the fault. Raises ``LabError`` where no traffic
+    flows before, or the pair does not heal; then it is mended all the same.
     """
-    begin = time.monotonic_ns()
     flows = _flows(lab)
-    for flow in flows:
-        flow.open(begin, within_s=5)
-    mended = accident.mend is None
+    mend, broken = accident.mend, False
     try:
-        with Actives(lab, PREFERRED if accident.silences else None) as actives:
-            accident.apply(lab)
-            back = flows_again(flows, accident.steady_s)
-        if back or accident.mend is None:
+        with turns.one(HOLE_S) as struck:
+            begin = time.monotonic_ns()
+            for flow in flows:
+                flow.open(begin, within_s=5)
+            with Actives(lab, PREFERRED if accident.silences else None) as actives:
+                broken = True
+                accident.apply(lab)
+                struck()
+                back = flows_again(flows, max(accident.lasts_s, lab.reaction_s))
+        if back or mend is None:
             phase = _phase(_close(flows), actives, back=back)
-        mend, mended = accident.mend, True
+        broken = False
         if mend is None:
             lab.settle(steady_s=_QUIET_S)
             return phase, None
         if not back:
-            mend(lab)
+            with turns.one(_MENDED_S):
+                mend(lab)
             lab.settle(steady_s=_QUIET_S)
             return _phase(_close(flows), actives, back=False), None
-        return phase, _mending(lab, lambda: mend(lab))
+        return phase, _mending(lab, mend, turns)
     finally:
-        if not mended and accident.mend is not None:
-            accident.mend(lab)
+        if broken and mend is not None:
+            mend(lab)
 
 
-def _mending(lab: Contender, mend: Callable[[], None]) -> Phase:
-    def action() -> None:
-        mend()
-        lab.settle(within_s=PATIENCE_S, steady_s=_QUIET_S)
+def _mending(lab: Contender, mend: Act, turns: Turns) -> Phase:
+    with turns.one(_MENDED_S) as mended:
 
-    with Actives(lab) as actives:
-        found = lab.meter().measure(action)
+        def action() -> None:
+            mend(lab)
+            mended()
+            lab.settle(within_s=PATIENCE_S, steady_s=_QUIET_S)
+
+        with Actives(lab) as actives:
+            found = lab.meter().measure(action)
     return _phase(found, actives, back=True)
 
 

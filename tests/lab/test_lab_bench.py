@@ -15,6 +15,7 @@ from lab.bench.daemons import Bird
 from lab.command import LabError
 from lab.routers import RouterKind
 from lab.topology import REPOSITORY
+from lab.world import BASE
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
 
@@ -28,18 +29,64 @@ class Broken(Bird):
         raise LabError("no licence")
 
 
-def test_a_contender_that_does_not_come_up_failed_every_fault() -> None:
+class Wrong(Bird):
+    """A contender with a fault of ours."""
+
+    name = "bird-bfd"
+
+    def prepare(self) -> None:
+        raise ValueError("a fault of ours")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_contender_that_does_not_come_up_failed_every_fault(jobs: int) -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     said: list[str] = []
     tag = f"broken{os.getpid()}"
-    campaign = Campaign(tag, [Broken], ACCIDENTS, [RouterKind.BIRD], 2, said.append)
+    campaign = Campaign(tag, [Broken], ACCIDENTS, [RouterKind.BIRD], 2, said.append, jobs=jobs)
     found = campaign.run().records
     faults = [accident.name for accident in ACCIDENTS if accident.name not in Broken.absent]
-    assert [(one.run, one.fault) for one in found] == [(run, fault) for run in (1, 2) for fault in faults]
+    assert sorted((one.run, one.fault) for one in found) == sorted((run, one) for run in (1, 2) for one in faults)
     assert {one.failure for one in found} == {"no licence"}
     assert len(said) == len(found)
-    assert topology.existing(tag) == []
+    assert _labs(tag) == []
+
+
+def test_a_fault_of_ours_is_no_failed_run() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    tag = f"wrong{os.getpid()}"
+    with pytest.raises(ValueError, match="a fault of ours"):
+        Campaign(tag, [Wrong], ACCIDENTS, [RouterKind.BIRD], 9, print, jobs=2).run()
+    assert _labs(tag) == []
+
+
+def test_an_interrupted_benchmark_leaves_no_lab_and_notes_no_failure(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    tag = f"over{os.getpid()}"
+    argv = [sys.executable, "-m", "lab", "bench", "--tag", tag, "--out", str(tmp_path), "--parts", "comparison"]
+    argv += ["--only", "bird-bfd", "--routers", "bird", "--runs", "9", "--seconds", "0", "--jobs", "2"]
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as bench:
+        try:
+            assert bench.stdout is not None
+            assert "silent-death" in bench.stdout.readline()
+            assert _labs(tag) == [f"{tag}-1", f"{tag}-2"]
+        finally:
+            bench.terminate()
+        assert bench.wait(30) == 143
+    assert _labs(tag) == []
+    assert [one["failure"] for one in json.loads((tmp_path / "results.json").read_text())["records"]] in (
+        [None],
+        [None, None],
+    )
+
+
+def _labs(tag: str) -> list[str]:
+    """Those of a tag and its workers that have a directory or a namespace."""
+    tags = (tag, *(f"{tag}-{number}" for number in (1, 2, 3)))
+    return [one for one in tags if (BASE / one).exists() or topology.existing(one)]
 
 
 def test_benchmark_of_one_contender_and_one_fault(tmp_path: Path) -> None:
