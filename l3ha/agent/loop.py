@@ -19,7 +19,7 @@ from typing import Protocol
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
 from l3ha.base.time import Instant
-from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Tick
+from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Note, Tick
 from l3ha.drivers.clock import Deadline, boottime_ns
 from l3ha.drivers.inbox import Inbox, Source
 
@@ -169,7 +169,11 @@ class Shell:
                 effects = self._engine.step(self._queue.popleft(), boottime_ns() if now is None else now)
                 now = None
                 for effect in effects:
-                    self._do(effect)
+                    if not isinstance(effect, Note):
+                        self._do(effect)
+                for effect in effects:  # last, because routers wait for a wish and nobody for a line of the log
+                    if isinstance(effect, Note):
+                        self._do(effect)
         finally:
             self._stepping = False
 
