@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.bench import accident, contenders, plot, table
+from lab.bench import accident, contenders, plot, seen, table, tap
 from lab.bench.l3ha import L3ha, L3haBfd, L3haFast
-from lab.bench.record import Figures, Footprint, Measure, Phase, Record, Results, cell
+from lab.bench.record import MANY, Figures, Footprint, Measure, Phase, Record, Results, cell
 from lab.bench.trial import Turns
 from lab.command import LabError
 from lab.topology import NODES_DIR
@@ -62,6 +62,30 @@ def test_median_never_exceeds_maximum(values: list[float]) -> None:
 )
 def test_figures_as_text(figures: tuple[int, float, float], text: str) -> None:
     assert str(Figures(*figures)) == text
+
+
+def test_one_in_a_hundred_is_told_of_many_runs_only() -> None:
+    few, many = Figures.of(range(MANY - 1)), Figures.of(range(101))
+    assert few is not None and few.p99 is None
+    assert many == Figures(101, 50, 100, 99)
+    assert "| x | 50 ms | 99 ms | 100 ms | 101 |  |" in table.measures([Measure("A", "x", "ms", tuple(range(101)))])
+
+
+def test_the_first_datagram_that_says_more_is_the_news(tmp_path: Path) -> None:
+    path = tmp_path / "seen"
+    path.write_text(
+        "1 heard a 200\n2 heard b 201\n3 link 1\n4 heard a 211\n5 heard a 200\n9 link 0\n11 heard a 200\n"
+        "12 heard b 201\n13 heard b 212\n14 heard a 211\n15 hea"
+    )
+    assert seen.news(seen.datagrams(path), 10) == seen.Heard(13, "b", 212)
+    assert seen.news(seen.datagrams(path), 4) == seen.Heard(4, "a", 211)
+    assert seen.news(seen.datagrams(path), 15) is None
+    assert seen.links(path) == [seen.Link(3, True), seen.Link(9, False)]
+
+
+def test_the_tap_passes_on_and_its_delay_is_told() -> None:
+    found = tap.delays(5)
+    assert len(found) == 5 and all(delay > 0 for delay in found)
 
 
 def test_saved_results_are_read_back(tmp_path: Path) -> None:
@@ -146,8 +170,8 @@ def test_report_names_setup_process_and_measure() -> None:
     text = table.report(found, {"frr": "benchmark-frr.svg"})
     assert contenders.by_name("keepalived").setup in text
     assert "| keepalived | keepalived | 0.0 | 4 |" in text
-    assert "| 1000 routes | 350 ms | 400 ms | 2 |  |" in text
-    assert "| 10 000 routes | – | – | 0 | refused |" in text
+    assert "| 1000 routes | 350 ms | – | 400 ms | 2 |  |" in text
+    assert "| 10 000 routes | – | – | – | 0 | refused |" in text
     assert "](benchmark-frr.svg)" in text
 
 

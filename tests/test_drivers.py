@@ -29,7 +29,7 @@ from l3ha.core.events import Datagram, EchoAnswer, EchoFailed, Memory, SendEcho
 from l3ha.drivers.clock import Deadline, boottime_ns
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
-from l3ha.drivers.memory import FILE_NAME, StateError, TermStore
+from l3ha.drivers.memory import FILE_NAME, PLACE, StateError, TermStore
 from l3ha.drivers.memory_writer import PATIENCE_S, TROUBLE_S, MemoryWriter
 from l3ha.drivers.udp import UdpPorts
 from l3ha.wire import icmp
@@ -430,12 +430,60 @@ def test_a_changed_digit_is_noticed(tmp_path: Path) -> None:
     for old, new, text in (
         ("41, 41", "41, 14", "the check sum is wrong"),
         ('"r1"', '"r2"', "the check sum of the known arbiters is wrong"),
-        ('"r1"', "7", "the known arbiters are malformed"),
+        ('"r1"', "   7", "the known arbiters are malformed"),
     ):
         file.write_text(good.replace(old, new))
         store = TermStore(tmp_path)
         assert store.load() == {}
         assert text in str(store.problem)
+
+
+def test_a_line_that_the_power_cut_short_leaves_the_one_before(tmp_path: Path) -> None:
+    store = TermStore(tmp_path)
+    store.load()
+    for n in range(1, 6):
+        store.save([remember(1, n, n, "r1")])
+        whole = (tmp_path / FILE_NAME).read_bytes()
+        place = n % 2 * PLACE
+        for cut in (0, 1, 40, 80):
+            torn = whole[:place] + whole[place : place + cut] + bytes(PLACE - cut) + whole[place + PLACE :]
+            (tmp_path / FILE_NAME).write_bytes(torn)
+            again = TermStore(tmp_path)
+            assert again.load() == ({1: remember(1, n - 1, n - 1, "r1")} if n > 1 else {})
+            assert "the other line there is used" in str(again.problem)
+            again.save([remember(1, 9, 9)])
+            assert TermStore(tmp_path).load()[SrgId(1)].term == 9
+        (tmp_path / FILE_NAME).write_bytes(whole)
+        assert TermStore(tmp_path).load() == {1: remember(1, n, n, "r1")}
+
+
+def test_a_save_that_fails_leaves_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TermStore(tmp_path)
+    store.save([remember(1, 1, 1)])
+    monkeypatch.setattr(os, "pwrite", lambda _fd, _content, _place: 3)
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space left"):
+            store.save([remember(1, 2, 2)])
+    monkeypatch.undo()
+    assert TermStore(tmp_path).load() == {1: remember(1, 1, 1)}
+    store.save([remember(1, 2, 2)])
+    assert TermStore(tmp_path).load() == {1: remember(1, 2, 2)}
+    too_many = [f"arbiter-{n:024}" for n in range(1000)]
+    with pytest.raises(OSError, match="too large"):
+        store.save([remember(1, 3, 3, *too_many)])
+    assert TermStore(tmp_path).load() == {1: remember(1, 2, 2)}
+
+
+def test_a_file_that_went_or_was_replaced_is_made_anew(tmp_path: Path) -> None:
+    store = TermStore(tmp_path)
+    store.save([remember(1, 1, 1)])
+    (tmp_path / FILE_NAME).unlink()
+    store.save([remember(2, 2, 2)])
+    assert TermStore(tmp_path).load() == {1: remember(1, 1, 1), 2: remember(2, 2, 2)}
+    (tmp_path / FILE_NAME).write_text("{}")
+    store.save([remember(1, 3, 3)])
+    assert TermStore(tmp_path).load() == {1: remember(1, 3, 3), 2: remember(2, 2, 2)}
+    assert (tmp_path / FILE_NAME).stat().st_size == 2 * PLACE
 
 
 def test_a_group_that_stands_twice_in_the_file_is_no_memory(tmp_path: Path) -> None:

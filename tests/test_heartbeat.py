@@ -206,6 +206,12 @@ def test_durations_are_rounded_up_and_capped() -> None:
     assert (beat.echo_age, beat.grace) == (US, (2**32 - 1) * US)
 
 
+def test_fields_are_read_in_any_order() -> None:
+    fields = [struct.pack(">BH", tag, len(value)) + value for tag, value in codec._fields(encode(BEAT))]
+    for place in range(1, len(fields)):
+        assert decode(b"\x01" + b"".join(fields[place:] + fields[:place])) == BEAT
+
+
 def patched(tag: int, value: bytes) -> bytes:
     """BEAT with one field replaced."""
     out = bytes((codec.VERSION,))
@@ -233,6 +239,8 @@ def group_field(number: int = 1, promises: bytes = b"") -> bytes:
         (encode(BEAT)[:-1], "cut off"),
         (encode(BEAT) + b"\x09\x00", "cut off"),
         (encode(BEAT) + b"\x03\x00\x01x", "field 3 twice"),
+        (encode(BEAT) + b"\x01\x00\x01x", "field 1 twice"),
+        (encode(BEAT)[:46], "field 1 is cut off"),
         (b"\x01" + bytes(MAX_DATAGRAM), "does not fit"),
         (patched(codec.NODE, b"short"), "field 1 has 5 bytes"),
         (patched(codec.NODE, node_field(id=0)), "node 0 is not within 1..10"),

@@ -24,6 +24,14 @@ def test_payload_is_the_documented_layout() -> None:
     assert icmp.payload(NodeId(2), NONCE) == BODY
 
 
+def test_a_request_is_the_documented_layout() -> None:
+    bare = struct.pack("!BBHHH", 8, 0, 0, 7, 9) + BODY
+    asked = icmp.request(7, 9, BODY, ipv6=False)
+    assert asked == bare[:2] + struct.pack("!H", icmp.checksum(bare)) + bare[4:]
+    assert icmp.checksum(asked) == 0
+    assert icmp.request(7, 9, BODY, ipv6=True) == struct.pack("!BBHHH", 128, 0, 0, 7, 9) + BODY
+
+
 def test_checksum_of_the_rfc_1071_example() -> None:
     assert icmp.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D  # RFC 1071 section 3: sum ddf2, complement 220d
     assert icmp.checksum(bytes(4)) == 0xFFFF, "a sum of zero is zero, not minus zero"

@@ -1,22 +1,25 @@
 """The loop: sockets and one deadline drive the engine, its effects are carried out in order.
 
-    readable or due -> read each ready socket (a batch) -> deadline due? -> find every socket dry -> Tick -> arm again
+    readable or due -> read each ready socket -> deadline due? -> find every socket dry -> Tick -> arm again
 
 Two rules make silence judgeable. The instant of a Tick is read *before* the look that finds the sockets dry, so all
 that had arrived by then was heard. And a batch is bounded, so that a flood delays a Tick by a batch and not for ever.
+
+Of each ready socket one datagram is read, and then one look at all of them tells whether there are more: to read each
+until it refuses would cost a system call and an exception for nearly every datagram.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
 from l3ha.base.time import Instant
-from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Tick
+from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Note, Tick
 from l3ha.drivers.clock import Deadline, boottime_ns
 from l3ha.drivers.inbox import Inbox, Source
 
@@ -56,6 +59,7 @@ class Shell:
         self._deadline = Deadline(self._loop, self._due)
         self._queue: deque[Event] = deque()
         self._stepping = False
+        self._ours = _Ours(self.fail)
         self._breath: asyncio.TimerHandle | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
 
@@ -73,7 +77,7 @@ class Shell:
 
     def feed(self, event: Event) -> None:
         """An event that no socket of the inbox brought."""
-        with self._ours():
+        with self._ours:
             self._take(event, None)
             self._rearm()
 
@@ -91,14 +95,22 @@ class Shell:
         self._turn()
 
     def _turn(self) -> None:
-        with self._ours():
-            for source in self._inbox.ready():
-                self._read(source, DATAGRAMS_PER_TURN)
+        with self._ours:
+            for _ in range(DATAGRAMS_PER_TURN):
+                ready = self._inbox.ready()
+                if not ready:
+                    break
+                for source in ready:
+                    self._read(source, DATAGRAMS_PER_TURN)
                 self._tick_if_due()
+                if self._inbox.unfinished:
+                    break
+            else:
+                self._inbox.unfinished.update(ready)
             self._rearm()
 
     def _due(self) -> None:
-        with self._ours():
+        with self._ours:
             self._tick_if_due()
             self._rearm()
 
@@ -125,7 +137,13 @@ class Shell:
         return boottime_ns()
 
     def _read(self, source: Source, limit: int) -> int:
-        """Step through at most ``limit`` events of one socket."""
+        """Step through one datagram of a socket, or through at most ``limit`` lines. How many there were."""
+        if source.perishable:
+            event = source.read() if source in self._inbox and not self.done.done() else None
+            if event is None:
+                return 0
+            self._take(event, None)
+            return 1
         count = 0
         while source in self._inbox and not self.done.done():
             if count == limit:
@@ -151,7 +169,11 @@ class Shell:
                 effects = self._engine.step(self._queue.popleft(), boottime_ns() if now is None else now)
                 now = None
                 for effect in effects:
-                    self._do(effect)
+                    if not isinstance(effect, Note):
+                        self._do(effect)
+                for effect in effects:  # last, because routers wait for a wish and nobody for a line of the log
+                    if isinstance(effect, Note):
+                        self._do(effect)
         finally:
             self._stepping = False
 
@@ -176,13 +198,20 @@ class Shell:
             self._loop.remove_reader(self._inbox.fileno())
             self._breath = self._loop.call_later(BREATH_S, self._continue)
 
-    @contextmanager
-    def _ours(self) -> Iterator[None]:
-        """What is raised in here is a fault of ours, wherever the call came from."""
-        if self.done.done():
-            yield
-            return
-        try:
-            yield
-        except Exception as error:
-            self.fail(error)
+
+class _Ours:
+    """What is raised in here is a fault of ours, wherever the call came from."""
+
+    def __init__(self, fail: Callable[[BaseException], None]) -> None:
+        self._fail = fail
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._fail(error)
+        return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from l3ha.agent.history import History
 from l3ha.base.settings import Monitor, MonitorKind, Settings
-from l3ha.base.time import MS, SECOND, Duration
+from l3ha.base.time import MS, SECOND, Duration, after
 from l3ha.core.events import (
     Answer,
     DiscardBacklog,
@@ -25,6 +25,7 @@ from l3ha.core.events import (
     SetInterfaces,
     ToSpeaker,
 )
+from l3ha.drivers.clock import boottime_ns
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import TermStore
@@ -56,7 +57,7 @@ class World:
         self._speaker = SpeakerSocket(run_dir, inbox, loop, lambda text: history.tell(NoteKind.SPEAKER, text))
         self._netlink = Netlink(self._interface, lambda text: history.tell(NoteKind.ALARM, text))
         self._netlink.watch(_interfaces(settings))
-        self._timers = [loop.call_later(RETRY / SECOND, self._retry), loop.call_later(UNUSED / SECOND, self._sweep)]
+        self._timers = [self._call_after(RETRY, self._retry), self._call_after(UNUSED, self._sweep)]
         self.changed: Callable[[Event], None] = _nobody
         self.answered: Callable[[Answer], None] = _nobody
 
@@ -111,7 +112,7 @@ class World:
     def _retry(self) -> None:
         self._udp.retry()
         self._look_at_disk()
-        self._timers[0] = self._loop.call_later(RETRY / SECOND, self._retry)
+        self._timers[0] = self._call_after(RETRY, self._retry)
 
     def _look_at_disk(self) -> None:
         """A disk that fails must not stop the service: the protocol survives lost terms, the operator must know."""
@@ -123,7 +124,12 @@ class World:
 
     def _sweep(self) -> None:
         self._echo.close_unused()
-        self._timers[1] = self._loop.call_later(UNUSED / SECOND, self._sweep)
+        self._timers[1] = self._call_after(UNUSED, self._sweep)
+
+    def _call_after(self, interval: Duration, work: Callable[[], None]) -> asyncio.TimerHandle:
+        """At the next multiple of the interval: when the heartbeat wakes the process anyway."""
+        now = boottime_ns()
+        return self._loop.call_later((after(now, interval) - now) / SECOND, work)
 
 
 def _nobody(_event: object) -> None:

@@ -1,6 +1,7 @@
-"""Echoes: icmplib opens the sockets and builds the requests, the receive half is ours.
+"""Echoes: icmplib opens the sockets; what is sent and received over them is ours.
 
-icmplib matches replies by identifier and sequence only and so accepts one from the wrong host (measured). Here every
+Its ``send`` resolves the destination and sets two socket options for every request, a tenth of the agent's whole work
+(measured), and it matches replies by identifier and sequence only and so accepts one from the wrong host. Here every
 target has its own socket: bound to the source, connected to the destination (the kernel queues nothing else), with a
 classic BPF filter on "echo reply with our identifier" (else every raw socket sees every ICMP packet: with N targets
 the cost is N squared), and the core checks the nonce.
@@ -12,18 +13,14 @@ import ctypes
 import socket
 import struct
 
-from icmplib import ICMPRequest, ICMPv4Socket, ICMPv6Socket
-from icmplib.exceptions import (
-    ICMPSocketError,
-    SocketAddressError,
-    SocketBroadcastError,
-    SocketPermissionError,
-)
+from icmplib import ICMPv4Socket, ICMPv6Socket
+from icmplib.exceptions import ICMPSocketError, SocketAddressError, SocketPermissionError
 
 from l3ha.base.settings import EchoTarget
 from l3ha.core.events import EchoAnswer, EchoFailed, SendEcho
 from l3ha.drivers.gtsm import CS6
 from l3ha.drivers.inbox import Inbox
+from l3ha.wire import icmp
 
 _SO_ATTACH_FILTER = 26
 """asm-generic/socket.h; the socket module of Python 3.11 lacks it."""
@@ -66,16 +63,8 @@ class EchoSockets:
         self._used.add(target)
         try:
             opened = self._open.get(target) or self._connect(target, request.identifier)
-            opened.send(
-                ICMPRequest(
-                    target.destination,
-                    request.identifier,
-                    request.sequence,
-                    payload=request.payload,
-                    ttl=_TTL,
-                    traffic_class=CS6,
-                )
-            )
+            ipv6 = ":" in target.destination
+            opened.sock.send(icmp.request(request.identifier, request.sequence, request.payload, ipv6=ipv6))
         except (ICMPSocketError, OSError) as error:
             self._shut(target)
             return EchoFailed(target, _reason(error, target))
@@ -99,10 +88,13 @@ class EchoSockets:
             raw: socket.socket = wrapper.sock
             raw.setblocking(False)
             _attach(raw, echo_filter(identifier, ipv6=ipv6))
-            # IP_TOS before SO_PRIORITY, which it overwrites; icmplib sets the same TOS again, which changes nothing
-            if not ipv6:
+            if ipv6:
+                raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CS6)
+                raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _TTL)
+            else:
                 raw.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CS6)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)
+                raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, _TTL)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)  # after IP_TOS, which overwrites it
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
             raw.connect((target.destination, 0))
         except OSError:
@@ -156,7 +148,7 @@ def _reason(error: Exception, target: EchoTarget) -> str:
             return "no permission for raw sockets (CAP_NET_RAW)"
         case SocketAddressError():
             return f"{target.source} is not an address of this node"
-        case SocketBroadcastError():  # icmplib's reading of EPERM, which a firewall in OUTPUT gives too
+        case PermissionError():  # EACCES for a broadcast address, EPERM from a firewall in OUTPUT
             return "not permitted: a local firewall drops it, or the destination is a broadcast address"
         case OSError():
             return error.strerror or str(error)

@@ -20,14 +20,15 @@ DISCARD_LIMIT = 4096
 """Datagrams thrown away per socket: more than any receive buffer here holds, and an end to it under a flood."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Source:
     """One registered socket."""
 
     fd: int
     read: Read
     perishable: bool
-    """What lies here is worthless after a pause of ours: datagrams and echoes, not the speaker's lines."""
+    """What lies here is worthless after a pause of ours: datagrams and echoes, not the speaker's lines. Nor does
+    ``read`` keep anything back of it, so a look tells whether there is more."""
 
 
 class Inbox:
@@ -61,10 +62,11 @@ class Inbox:
     def ready(self) -> list[Source]:
         """Sources that are readable at this instant (closed or broken ones too: reading tells)."""
         found = self._epoll.poll(0, max(1, len(self._sources)))
-        ready = dict.fromkeys(self._sources[fd] for fd, _ in found if fd in self._sources)
-        ready |= dict.fromkeys(self.unfinished)
-        self.unfinished.clear()
-        return list(ready)
+        ready = [self._sources[fd] for fd, _ in found if fd in self._sources]
+        if self.unfinished:
+            ready += [source for source in self.unfinished if source not in ready]
+            self.unfinished.clear()
+        return ready
 
     def discard(self) -> int:
         """Read every perishable socket dry and take nothing from it. Returns how much lay there."""

@@ -1,20 +1,28 @@
 """What survives a restart: terms and known arbiters, in one small file of the state directory.
 
-    {"version": 1, "groups": [[srg, term, seen], …], "check": "<BLAKE2s of the groups>",
+    {"version": 1, "serial": n, "groups": [[srg, term, seen], …], "check": "<BLAKE2s of serial and groups>",
      "known": [[srg, arbiter, …], …], "known_check": "<BLAKE2s of known>"}
 
-The second line may be absent: a file of an earlier version, in which no arbiter is known.
-Written whole: temporary file (O_EXCL, O_NOFOLLOW) -> fsync -> rename -> fsync of the directory. A file that cannot be
-read is put aside and the terms are unknown, which the protocol provides for (the next term is then far greater).
+The file has two places for such a line, ``PLACE`` bytes each, and the one with the greater serial counts. A save writes
+over the other: one fdatasync of blocks that exist already, where a new file and a rename take the disk three times as
+long (measured), while routers wait. If the power fails in it, the older line stands. A file of an earlier version
+has one line without a serial, and perhaps without ``known``.
+
+A file in this form is made whole: temporary file (O_EXCL, O_NOFOLLOW) -> fsync -> rename -> fsync of the directory. One
+that cannot be read is put aside and the terms are unknown, which the protocol provides for (the next term is then far
+greater).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +32,18 @@ from l3ha.core.events import Memory
 
 FILE_NAME = "terms.json"
 
-_MAX_BYTES = 64 << 10
+PLACE = 32 << 10
+"""Bytes: 20 groups with more than 40 arbiters each."""
+
+_MAX_BYTES = 2 * PLACE
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one save wrote."""
+
+    serial: int
+    groups: list[Memory]
 
 
 class StateError(Exception):
@@ -38,35 +57,66 @@ class TermStore:
         self._dir = state_dir
         self._file = state_dir / FILE_NAME
         self._groups: dict[SrgId, Memory] = {}
+        self._serial = 0
         self.problem: str | None = None
         """What was wrong with the file when it was loaded."""
         _prepare(state_dir)
 
     def load(self) -> dict[SrgId, Memory]:
         """What was remembered. Empty with ``problem`` set if the file was unreadable; such a file is renamed aside."""
+        self._groups, self._serial = {}, 0
         try:
-            self._groups = {m.srg: m for m in _parse(_read(self._file))}
+            found, damage = _newest(_read(self._file))
+            self._serial, self._groups = found.serial, {m.srg: m for m in found.groups}
+            if damage is not None:
+                self.problem = f"{self._file}: {damage}; the other line there is used, which may be the older one"
         except FileNotFoundError:
-            self._groups = {}
+            pass
         except (OSError, ValueError) as error:
-            self._groups = {}
             self.problem = f"{self._file}: {error}; the terms are unknown now; {self._put_aside()}"
+        if not self._whole():
+            with contextlib.suppress(OSError):  # the first save tries again, and is heard
+                self._make(_format(self._serial, self._groups.values()))
         return dict(self._groups)
 
     def save(self, groups: Iterable[Memory]) -> None:
-        """Merge these into the file and fsync. Raises OSError: then the old file stands."""
+        """Merge these into the file and fsync. Raises OSError: then the old ones stand."""
         merged = self._groups | {m.srg: m for m in groups}
-        content = _format(merged.values())
+        serial = self._serial + 1
+        content = _format(serial, merged.values())
+        if self._whole():
+            self._write_over(content, serial)
+        else:
+            self._make(content)
+        self._groups, self._serial = merged, serial
+
+    def _whole(self) -> bool:
+        """The file is there, with its two places."""
+        try:
+            found = self._file.lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == 2 * PLACE and found.st_uid in {0, os.geteuid()}
+
+    def _write_over(self, content: bytes, serial: int) -> None:
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if os.pwrite(descriptor, content, serial % 2 * PLACE) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _make(self, content: bytes) -> None:
         temporary = self._dir / f".{FILE_NAME}.tmp"
         temporary.unlink(missing_ok=True)  # of a process that died between the two steps; one agent per directory
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(content)
+            file.write(2 * (content.ljust(PLACE - 1) + b"\n"))
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self._file)
         _sync_directory(self._dir)
-        self._groups = merged
 
     def _put_aside(self) -> str:
         for n in range(100):
@@ -117,14 +167,32 @@ def _read(file: Path) -> bytes:
         os.close(descriptor)
 
 
-def _format(groups: Collection[Memory]) -> bytes:
+def _format(serial: int, groups: Collection[Memory]) -> bytes:
+    """One line. Raises OSError where it has no room."""
     rows = sorted([int(m.srg), int(m.term), int(m.seen)] for m in groups)
     known: list[list[int | str]] = [[int(m.srg), *sorted(m.known)] for m in sorted(groups, key=lambda m: m.srg)]
-    content = {"version": 1, "groups": rows, "check": _check(rows), "known": known, "known_check": _check(known)}
-    return json.dumps(content).encode() + b"\n"
+    checks = {"check": _check([[serial], *rows]), "known": known, "known_check": _check(known)}
+    line = json.dumps({"version": 1, "serial": serial, "groups": rows} | checks).encode() + b"\n"
+    if len(line) > PLACE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return line
 
 
-def _parse(data: bytes) -> list[Memory]:
+def _newest(data: bytes) -> tuple[_Line, str | None]:
+    """The line that counts, and what is wrong with the other, if anything is. Raises ValueError: neither is good."""
+    good: list[_Line] = []
+    damage: str | None = None
+    for place in (data[:PLACE], data[PLACE:]) if len(data) > PLACE else (data,):
+        try:
+            good.append(_parse(place.partition(b"\n")[0]))
+        except ValueError as error:
+            damage = str(error)
+    if not good:
+        raise ValueError(damage)
+    return max(good, key=lambda line: line.serial), damage
+
+
+def _parse(data: bytes) -> _Line:
     """Raises ValueError."""
     try:
         content = json.loads(data)
@@ -132,15 +200,17 @@ def _parse(data: bytes) -> list[Memory]:
         raise ValueError("not JSON") from None
     if not isinstance(content, dict) or content.get("version") != 1:
         raise ValueError("not a file of this version")
-    rows = content.get("groups")
+    rows, serial = content.get("groups"), content.get("serial", 0)
     if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
         raise ValueError("a group is malformed")
     if len({row[0] for row in rows}) < len(rows):
         raise ValueError("a group stands there twice")
-    if content.get("check") != _check(rows):
+    if type(serial) is not int or content.get("check") != _check([[serial], *rows] if "serial" in content else rows):
         raise ValueError("the check sum is wrong")
     known = _known(content)
-    return [Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset())) for srg, term, seen in rows]
+    return _Line(
+        serial, [Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset())) for srg, term, seen in rows]
+    )
 
 
 def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:

@@ -1,9 +1,9 @@
 """Interfaces and the failure route, over rtnetlink; the only user of pyroute2.
 
-Measured faults of the world that shape this file (pyroute2 0.9): ``get()`` ends after one batch; an overflow of the
-receive buffer (ENOBUFS) spoils an object for good, so there are two objects, one that watches and one that asks, and
-on any error each is closed and opened anew, with a full look round for the watching one. A second carrier change within
-a second is told up to a second late by the kernel (linkwatch).
+What the kernel tells is read here, from a socket of our own: a decision may wait for it, and pyroute2 takes 3 ms for a
+message. What is asked of the kernel goes through pyroute2. On any error of either (an overflow of the receive buffer,
+ENOBUFS) it is closed and opened anew, with a full look round for the watching one. A second carrier change within a
+second is told up to a second late by the kernel (linkwatch).
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 from l3ha.core.events import InterfaceChanged
+from l3ha.wire import rtnetlink
+from l3ha.wire.rtnetlink import Done, Gone
 
 PROTO = 189
 """Protocol number of routes of ours (``ip route show proto 189``), so that a restart can tell them from others'."""
@@ -24,9 +26,13 @@ PROTO = 189
 _RCVBUF = 8 << 20
 _REOPEN_S = 1.0
 _QUEUE = 256
+_ROOM = 1 << 16
+"""Bytes of one datagram: the kernel answers in pieces of 32 KiB at most."""
+
+_BATCH = 64
+"""Datagrams before other sockets are served."""
 
 _RTMGRP_LINK = 1
-_AF_BRIDGE = 7
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _BLACKHOLE = 6
 
@@ -34,14 +40,10 @@ _Request: TypeAlias = Callable[[Any], Awaitable[None]]
 Report: TypeAlias = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the kernel says about one interface."""
+class Link(rtnetlink.Link):
+    """One interface, and what it is good for."""
 
-    index: int
-    name: str
-    flags: int
-    operstate: str
+    __slots__ = ()
 
     @property
     def up(self) -> bool:
@@ -117,7 +119,7 @@ class Netlink:
     def start(self) -> None:
         """Begin in the background. pyroute2 takes 0.2 s to import: that happens in a thread, heartbeats go on."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._run())]
+        self._tasks = [loop.create_task(self._watching()), loop.create_task(self._asking())]
 
     async def close(self) -> None:
         """End both objects."""
@@ -151,45 +153,64 @@ class Netlink:
         for change in self._table.changes():
             self._changed(change)
 
-    async def _run(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, _load)
-        await asyncio.gather(self._watching(), self._asking())
-
     async def _watching(self) -> None:
         while True:
             try:
                 await self._watch_once()
-            except Exception as error:  # a third-party object that failed in any way is replaced
+            except OSError as error:
                 self._report(f"netlink watch failed ({_text(error)}); opening it again")
             await asyncio.sleep(_REOPEN_S)
 
     async def _watch_once(self) -> None:
-        async with _load()(rcvbuf=_RCVBUF, groups=_RTMGRP_LINK) as ip:
-            await ip.bind()
-            self._table.clear()
-            async for message in await ip.link("dump"):
-                self._take(message)
-            self._synced = True
-            self._tell()
-            while True:
-                async for message in ip.get():
-                    self._take(message)
-                self._tell()
+        """Until it fails. Changes are told from the reader itself, without a turn of the loop in between."""
+        loop = asyncio.get_running_loop()
+        broken: asyncio.Future[None] = loop.create_future()
 
-    def _take(self, message: Any) -> None:
-        if message.get("family") == _AF_BRIDGE:  # a port left its bridge: the interface itself still exists
-            return
-        match message.get("event"):
-            case "RTM_NEWLINK":
-                name, state = message.get_attr("IFLA_IFNAME"), message.get_attr("IFLA_OPERSTATE")
-                if name is not None:
-                    self._table.put(Link(message["index"], name, message["flags"], state or "UNKNOWN"))
-            case "RTM_DELLINK":
-                self._table.delete(message["index"])
-            case _:
-                pass
+        def read() -> None:
+            try:
+                self._read(kernel)
+            except OSError as error:
+                loop.remove_reader(kernel)
+                broken.set_exception(error)
+
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE) as kernel:
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
+            kernel.bind((0, _RTMGRP_LINK))
+            self._table.clear()
+            self._synced = False
+            loop.add_reader(kernel, read)
+            try:
+                kernel.send(rtnetlink.LINK_DUMP)
+                await broken
+            finally:
+                loop.remove_reader(kernel)
+
+    def _read(self, kernel: socket.socket) -> None:
+        """Everything that lies there. Raises OSError."""
+        for _ in range(_BATCH):
+            try:
+                data, (sender, _) = kernel.recvfrom(_ROOM)
+            except BlockingIOError:
+                break
+            if sender == 0:  # the kernel
+                for message in rtnetlink.decode(data):
+                    self._take(message)
+        if self._synced:
+            self._tell()
+
+    def _take(self, message: rtnetlink.Message) -> None:
+        match message:
+            case Done(0):
+                self._synced = True
+            case Done(error):
+                raise OSError(error, os.strerror(error))
+            case Gone(index):
+                self._table.delete(index)
+            case rtnetlink.Link(index, name, flags, operstate):
+                self._table.put(Link(index, name, flags, operstate))
 
     async def _asking(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, _load)
         while True:
             try:
                 async with _load()() as ip:

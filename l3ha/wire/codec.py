@@ -17,8 +17,9 @@
              1 claim  u32        2 grant  number u32 | to u8 | left u32
 
 Integers are big-endian, durations are microseconds (rounded up; more than 71 minutes is sent as that). Text is
-printable ASCII. Unknown tags are skipped, in a group too, and so are unused bits: new facts get new tags. What changes
-the meaning of an old field gets a new version, which an older node names instead of guessing.
+printable ASCII. Fields may come in any order. Unknown tags are skipped, in a group too, and so are unused bits: new
+facts get new tags. What changes the meaning of an old field gets a new version, which an older node names instead of
+guessing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from struct import Struct
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from l3ha.base.limits import MAX_HEARD_TERM, MAX_NAME, MAX_NODE_ID, MAX_SRGS
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
@@ -49,6 +50,9 @@ _GROUP = Struct(">BHIIH4s")
 _CLAIM = Struct(">I")
 _GRANT = Struct(">IBI")
 _U32 = 2**32 - 1
+_HEAD = bytes((VERSION,)) + _FIELD.pack(NODE, _NODE.size)
+_REST = len(_HEAD) + _NODE.size
+"""Where the words begin: what a heartbeat says besides its numbers. Written by us, they follow the numbers."""
 
 NODE_STATES = (NodeState.HOLD, NodeState.ONLINE, NodeState.ISOLATED, NodeState.OFFLINE)
 SRG_STATES = (SrgState.HOLD, SrgState.ACTIVE, SrgState.BACKUP, SrgState.INELIGIBLE)
@@ -67,6 +71,18 @@ class _Bad(ValueError):
     """These bytes are no heartbeat; the text says where."""
 
 
+class _Words(NamedTuple):
+    """All that is the same in one heartbeat and the next, as a rule."""
+
+    cluster: str
+    path: str
+    software: str
+    reach: tuple[str, ...]
+    srgs: tuple[SrgFacts, ...]
+    sections: tuple[tuple[str, bytes], ...]
+    known: tuple[tuple[SrgId, str], ...]
+
+
 # --- encode -----------------------------------------------------------------------------------------------------------
 
 
@@ -78,11 +94,6 @@ def encode(beat: Heartbeat, hop: Hop | None = None) -> bytes:
     ``ValueError`` for values that the format has no room for; those are our own.
     """
     hop = hop or beat.hop
-    full = _encode(beat, hop) + _sections_field(beat.sections) + _known_field(beat.known)
-    return full if len(full) <= MAX_PLAINTEXT else _fitting(_encode(beat, hop))
-
-
-def _encode(beat: Heartbeat, hop: Hop) -> bytes:
     node = _NODE.pack(
         _within(beat.node, 1, MAX_NODE_ID, "node"),
         _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
@@ -94,17 +105,25 @@ def _encode(beat: Heartbeat, hop: Hop) -> bytes:
         _us(beat.grace),
         _sized(beat.digest, 8),
     )
-    return b"".join(
-        (
-            bytes((VERSION,)),
-            _field(NODE, node),
-            _text_field(CLUSTER, beat.cluster, 1),
-            _text_field(PATH, hop.path, 1),
-            _text_field(SOFTWARE, beat.software[:MAX_NAME], 0),
-            _reach_field(beat.reach),
-            _groups_field(beat.srgs),
-        )
+    words = _Words(beat.cluster, hop.path, beat.software, beat.reach, beat.srgs, beat.sections, beat.known)
+    return _HEAD + node + _encode_words(words)
+
+
+@lru_cache(REPEATED)
+def _encode_words(words: _Words) -> bytes:
+    needed = (
+        _text_field(CLUSTER, words.cluster, 1),
+        _text_field(PATH, words.path, 1),
+        _text_field(SOFTWARE, words.software[:MAX_NAME], 0),
+        _reach_field(words.reach),
+        _groups_field(words.srgs),
     )
+    full = b"".join((*needed, _sections_field(words.sections), _known_field(words.known)))
+    if _REST + len(full) <= MAX_PLAINTEXT:
+        return full
+    short = b"".join(needed)
+    _check_room(_REST + len(short))
+    return short
 
 
 def _field(tag: int, value: bytes) -> bytes:
@@ -159,10 +178,9 @@ def _encode_group(g: SrgFacts) -> bytes:
     return out
 
 
-def _fitting(data: bytes) -> bytes:
-    if len(data) > MAX_PLAINTEXT:
-        raise ValueError(f"a heartbeat of {len(data)} bytes does not fit into a datagram")
-    return data
+def _check_room(size: int) -> None:
+    if size > MAX_PLAINTEXT:
+        raise ValueError(f"a heartbeat of {size} bytes does not fit into a datagram")
 
 
 def _short(value: bytes) -> bytes:
@@ -202,51 +220,78 @@ def decode(data: bytes) -> Heartbeat | Dropped:
     if data and data[0] != VERSION:
         return Dropped(Drop.UNKNOWN_VERSION, f"heartbeat version {data[0]}")
     try:
-        return _decode(_fitting(data))
+        return _decode(data)
     except ValueError as error:
         return Dropped(Drop.BAD_HEARTBEAT, str(error))
 
 
 def _decode(data: bytes) -> Heartbeat:
-    fields: dict[int, bytes] = {}
-    for tag, value in _fields(data):
-        if tag in fields:
-            raise _Bad(f"field {tag} twice")
-        if tag in FIELDS:
-            fields[tag] = value
-    missing = FIELDS - OPTIONAL - fields.keys()
-    if missing:
-        raise _Bad(f"field {min(missing)} is missing")
-    if len(fields[NODE]) != _NODE.size:
-        raise _Bad(f"field {NODE} has {len(fields[NODE])} bytes")
-    node, incarnation, sequence, echo, echo_age, state, intent, grace, digest = _NODE.unpack(fields[NODE])
+    _check_room(len(data))
+    if not data.startswith(_HEAD) or len(data) < _REST:
+        data = _node_first(data)
+    node, incarnation, sequence, echo, echo_age, state, intent, grace, digest = _NODE.unpack_from(data, len(_HEAD))
+    words = _decode_words(data[_REST:])
     return Heartbeat(
-        cluster=_name(fields[CLUSTER]),
+        cluster=words.cluster,
         node=NodeId(_within(node, 1, MAX_NODE_ID, "node")),
         incarnation=incarnation,
-        path=_name(fields[PATH]),
+        path=words.path,
         sequence=sequence,
         echo=echo,
         echo_age=echo_age * US,
         digest=digest,
-        sections=_decode_sections(fields.get(SECTIONS, b"")),
-        software=_name(fields[SOFTWARE], 0),
+        sections=words.sections,
+        software=words.software,
         state=_pick(NODE_STATES, state, "node state"),
         intent=_pick(INTENTS, intent, "intent"),
         grace=grace * US,
+        reach=words.reach,
+        srgs=words.srgs,
+        known=words.known,
+    )
+
+
+def _node_first(data: bytes) -> bytes:
+    """The same fields, in the order in which they are read."""
+    if not data:
+        raise _Bad("empty")
+    fields = list(_fields(data))
+    node = next((value for tag, value in fields if tag == NODE), None)
+    if node is None:
+        raise _Bad(f"field {NODE} is missing")
+    if len(node) != _NODE.size:
+        raise _Bad(f"field {NODE} has {len(node)} bytes")
+    fields.remove((NODE, node))
+    return _HEAD + node + b"".join(_field(tag, value) for tag, value in fields)
+
+
+@lru_cache(REPEATED)
+def _decode_words(data: bytes) -> _Words:
+    fields: dict[int, bytes] = {}
+    for tag, value in _fields(data, 0):
+        if tag in fields or tag == NODE:
+            raise _Bad(f"field {tag} twice")
+        if tag in FIELDS:
+            fields[tag] = value
+    missing = FIELDS - OPTIONAL - fields.keys() - {NODE}
+    if missing:
+        raise _Bad(f"field {min(missing)} is missing")
+    return _Words(
+        cluster=_name(fields[CLUSTER]),
+        path=_name(fields[PATH]),
+        software=_name(fields[SOFTWARE], 0),
         reach=_decode_reach(fields[REACH]),
         srgs=_decode_groups(fields[GROUPS]),
+        sections=_decode_sections(fields.get(SECTIONS, b"")),
         known=_decode_known(fields.get(KNOWN, b"")),
     )
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at, end, head = 1, len(data), _FIELD.size
-    if not data:
-        raise _Bad("empty")
+def _fields(data: bytes, start: int = 1) -> Iterator[tuple[int, bytes]]:
+    at, end, head = start, len(data), _FIELD.size
     while at < end:
         if at + head > end:
-            raise _Bad(f"cut off at {at}")
+            raise _Bad(f"cut off {end - at} bytes before the end")
         tag, size = _FIELD.unpack_from(data, at)
         at += head + size
         if at > end:

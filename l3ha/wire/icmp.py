@@ -31,6 +31,7 @@ _MAGIC = b"L3HA"
 _HEADER = struct.Struct("!BBHHH")
 _PAYLOAD = struct.Struct(f"!4sH{NONCE_SIZE}s")
 _ECHO_REPLY, _ECHO_REPLY_V6 = 0, 129
+_ECHO_REQUEST, _ECHO_REQUEST_V6 = 8, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ def payload(node: NodeId, nonce: bytes) -> bytes:
     """What an echo request of ``node`` carries after the ICMP header. ``nonce``: NONCE_SIZE bytes."""
     assert len(nonce) == NONCE_SIZE
     return _PAYLOAD.pack(_MAGIC, node, nonce)
+
+
+def request(identifier: int, sequence: int, payload: bytes, *, ipv6: bool) -> bytes:
+    """A whole echo request (without IP header). The checksum of an ICMPv6 message is the kernel's (RFC 3542 section
+    3.1), because it covers addresses that are not here."""
+    if ipv6:
+        return _HEADER.pack(_ECHO_REQUEST_V6, 0, 0, identifier, sequence) + payload
+    bare = _HEADER.pack(_ECHO_REQUEST, 0, 0, identifier, sequence) + payload
+    return _HEADER.pack(_ECHO_REQUEST, 0, checksum(bare), identifier, sequence) + payload
 
 
 def decode(data: bytes, *, ipv6: bool) -> EchoReply | EchoDrop:

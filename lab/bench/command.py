@@ -11,7 +11,7 @@ import click
 
 from lab.bench import accident, budget, calm, contenders, decision, fall, load, moves, plain, plot, table
 from lab.bench.campaign import BROKEN, Campaign
-from lab.bench.record import Measure, Results
+from lab.bench.record import MANY, Measure, Results
 from lab.campaign import write_block
 from lab.routers import RouterKind
 
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 
 COMPARISON = "comparison"
 MEASURES: dict[str, Callable[[str, int, float, Callable[[str], None]], list[Measure]]] = {
-    "decision": lambda tag, runs, _seconds, say: decision.measure(tag, 4 * runs, say),
+    "decision": lambda tag, runs, _seconds, say: decision.measure(tag, max(MANY, 4 * runs), say),
     "budget": budget.measure,
     "load": load.measure,
     "bulk": plain.measure,

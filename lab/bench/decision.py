@@ -1,7 +1,11 @@
 """Decision latency: from an event at the active node to the first command that each node writes to ExaBGP.
 
-A whole l3ha pair with real ExaBGP and routers; a tap in front of ExaBGP notes when commands come. Heartbeat, decision,
-the way from agent to speaker and the speaker's own work are all in the figure; ExaBGP, BGP and the routers are not.
+A whole l3ha pair with real ExaBGP and routers. What is measured of each event are the parts of one chain:
+
+    the cause --kernel--> seen in the node --l3ha: agent, disk, speaker--> command in ExaBGP's pipe --tap--> noted
+
+A listener in the node notes what the kernel tells, a tap in front of ExaBGP when commands come; what the tap adds is
+measured by itself. ExaBGP, BGP and the routers are not in the figures.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from l3ha.base.time import SECOND
@@ -17,15 +22,20 @@ from l3ha.control.client import ControlError, ask
 from l3ha.control.protocol import Failover
 from lab.bench.l3ha import L3ha
 from lab.bench.record import Measure
-from lab.bench.tap import commands
+from lab.bench.seen import datagrams, links, news
+from lab.bench.tap import commands, delays
 from lab.command import LabError
 from lab.faults import by_name as lab_fault
 from lab.keeper import Service
 from lab.observe import other, settle, until
 from lab.routers import RouterKind
-from lab.topology import far_end, namespace
+from lab.topology import REPOSITORY, far_end, namespace
 
 SUBJECT = "Decision latency of l3ha"
+
+
+_TAPPED = 500
+"""How often the tap's own delay is taken."""
 
 
 class Tapped(L3ha):
@@ -46,31 +56,86 @@ class Tapped(L3ha):
         return found
 
 
+class Watched(Tapped):
+    """And with a listener on each node."""
+
+    def seen(self, node: str) -> Path:
+        """What a node's listener writes."""
+        return self.directory / node / "seen"
+
+    def node_services(self, node: str) -> list[Service]:
+        argv = [sys.executable, "-m", "lab.bench.seen", str(self.seen(node))]
+        found = super().node_services(node)
+        return [*found, self.service(f"seen-{node}", node, argv, env={"PYTHONPATH": str(REPOSITORY)})]
+
+
+@dataclass(slots=True)
+class _Event:
+    """One kind of event at one node: when it happened, was seen there, and was answered."""
+
+    cause: str
+    """From what the whole is counted."""
+    sight: str
+    what: str
+    whole: list[float] = field(default_factory=list)
+    seen: list[float] = field(default_factory=list)
+
+    def note(self, begin: int, seen: int, command: int) -> None:
+        """One more, in nanoseconds of the monotonic clock."""
+        self.whole.append((command - begin) / 1e6)
+        self.seen.append((command - seen) / 1e6)
+
+    def measures(self) -> list[Measure]:
+        """The whole, and the node's part of it."""
+        return [
+            Measure(SUBJECT, f"{self.cause}: {self.what}", "ms", tuple(self.whole)),
+            Measure(SUBJECT, f"… counted from {self.sight}", "ms", tuple(self.seen)),
+        ]
+
+
 def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
     """Carrier loss and a planned move, ``runs`` times each."""
-    lost: dict[str, list[float]] = {"gives up": [], "takes over": []}
-    asked: list[float] = []
-    with Tapped(tag, RouterKind.FRR, traffic=False) as lab:
+    lost = "carrier of one uplink lost"
+    gives_up = _Event(lost, "the kernel's message", "the node gives up")
+    takes_over = _Event(lost, "the datagram that grants it", "the node takes over")
+    moved = _Event("planned move requested", "the datagram that grants it", "the other node takes over")
+    kernel: list[float] = []
+    with Watched(tag, RouterKind.FRR, traffic=False) as lab:
         for number in range(1, runs + 1):
             active = settle(lab, within_s=60, steady_s=0.5)
             begin = _pull(lab, active)
-            lost["gives up"].append(_first(lab, active, begin))
-            lost["takes over"].append(_first(lab, other(active), begin))
+            command = _first(lab, active, begin)
+            told = next(link.at for link in links(lab.seen(active)) if link.at >= begin and not link.carrier)
+            kernel.append((told - begin) / 1e6)
+            gives_up.note(begin, told, command)
+            _taken(lab, other(active), begin, takes_over)
             heal = lab_fault("one-uplink").heal
             assert heal is not None
             heal(lab, active)
             active = settle(lab, within_s=60, steady_s=0.5)
             begin = time.monotonic_ns()
             _request(lab, active)
-            asked.append(_first(lab, other(active), begin))
-            say(f"{number} decision: {lost['gives up'][-1]:.1f} {lost['takes over'][-1]:.1f} {asked[-1]:.1f} ms")
+            _taken(lab, other(active), begin, moved)
+            say(
+                f"{number} decision: "
+                + " ".join(f"{one.seen[-1]:.2f}" for one in (gives_up, takes_over, moved))
+                + " ms"
+            )
     return [
-        *(
-            Measure(SUBJECT, f"carrier of one uplink lost: the node {what}", "ms", tuple(ms))
-            for what, ms in lost.items()
-        ),
-        Measure(SUBJECT, "planned move requested: the other node takes over", "ms", tuple(asked)),
+        *gives_up.measures(),
+        *takes_over.measures(),
+        *moved.measures(),
+        Measure(SUBJECT, "share of the kernel: `ip link` to its message, carrier lost", "ms", tuple(kernel)),
+        Measure(SUBJECT, "share of the tap, in every figure to a command", "ms", tuple(delays(_TAPPED))),
     ]
+
+
+def _taken(lab: Watched, node: str, begin: int, event: _Event) -> None:
+    command = _first(lab, node, begin)
+    told = news(datagrams(lab.seen(node)), begin)
+    if told is None or told.at > command:
+        raise LabError(f"{node} took over before it was told")
+    event.note(begin, told.at, command)
 
 
 def _request(lab: Tapped, active: str) -> None:
@@ -95,7 +160,7 @@ def _pull(lab: Tapped, active: str) -> int:
     return begin
 
 
-def _first(lab: Tapped, node: str, begin: int) -> float:
-    """Milliseconds until a node's first command."""
+def _first(lab: Tapped, node: str, begin: int) -> int:
+    """When a node's first command came."""
     until(lambda: {"commands": bool(commands(lab.tap(node), begin))}, {"commands": True}, within_s=10)
-    return (commands(lab.tap(node), begin)[0][0] - begin) / 1e6
+    return commands(lab.tap(node), begin)[0][0]

@@ -64,6 +64,10 @@ class Measure:
     """Why there are no values, or what to know of them."""
 
 
+MANY = 50
+"""Runs of which one in a hundred says something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Many runs of one thing."""
@@ -71,12 +75,17 @@ class Figures:
     runs: int
     median: float
     maximum: float
+    p99: float | None = None
+    """What 99 of 100 runs do not exceed; None where there are fewer than ``MANY``."""
 
     @staticmethod
     def of(values: Iterable[float]) -> Figures | None:
         """None where there are no values."""
         found = list(values)
-        return Figures(len(found), statistics.median(found), max(found)) if found else None
+        if not found:
+            return None
+        p99 = statistics.quantiles(found, n=100, method="inclusive")[98] if len(found) >= MANY else None
+        return Figures(len(found), statistics.median(found), max(found), p99)
 
     def __str__(self) -> str:
         if not self.maximum:

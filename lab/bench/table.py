@@ -195,13 +195,14 @@ def footprint(results: Results) -> str:
 
 def measures(found: Sequence[Measure]) -> str:
     """One line per figure."""
-    lines = [_line(["what", "median", "maximum", "runs", "remark"]), _line(["---"] * 5)]
+    lines = [_line(["what", "median", "99 %", "maximum", "runs", "remark"]), _line(["---"] * 6)]
     for one in found:
         figures = Figures.of(one.values)
-        values = ["–", "–", "0"]
+        values = ["–", "–", "–", "0"]
         if figures is not None:
             values = [
                 f"{_plain(figures.median)} {one.unit}",
+                "–" if figures.p99 is None else f"{_plain(figures.p99)} {one.unit}",
                 f"{_plain(figures.maximum)} {one.unit}",
                 str(figures.runs),
             ]

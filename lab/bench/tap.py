@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def commands(path: Path, since: int) -> list[tuple[int, str]]:
         if " announce " in text or " withdraw " in text:
             found.append((int(at), text))
     return [one for one in found if one[0] >= since]
+
+
+_CHILD = """
+import sys, time
+for _ in range({count}):
+    time.sleep(0.005)
+    sys.stdout.write(f"{{time.monotonic_ns()}}\\n")
+    sys.stdout.flush()
+"""
+
+
+def delays(count: int) -> list[float]:
+    """What the tap adds, in ms: how long after a child has written a line it is noted."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "commands"
+        child = [sys.executable, "-c", _CHILD.format(count=count)]
+        argv = [sys.executable, "-m", "lab.bench.tap", str(path), *child]
+        subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
+        lines = [line.split() for line in path.read_text().splitlines()]
+    return [(int(noted) - int(written)) / 1e6 for noted, written in lines]
 
 
 if __name__ == "__main__":
