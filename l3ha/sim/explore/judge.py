@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from l3ha.base.names import SrgState
 from l3ha.sim.explore.geometry import Geometry, accepted
-from l3ha.sim.explore.node import SPEAKS, Mode
 from l3ha.sim.explore.search import UNKNOWN, Search
 from l3ha.sim.explore.shape import Fault
+from l3ha.sim.explore.snapshot import SPEAKS, Mode
 from l3ha.sim.explore.world import Face, State, World
 
 _ROUTERS = (int(Fault.ROUTER_1), int(Fault.ROUTER_2))

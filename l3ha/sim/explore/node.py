@@ -7,10 +7,9 @@ in the engine's order what the engine does: pause, datagrams, silence, probe, no
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from l3ha.base.names import Level, NodeState, SrgState, Term, Verdict
+from l3ha.base.names import Level, SrgState, Term, Verdict
 from l3ha.base.settings import NodeGroup
 from l3ha.core.echo import Echo, EchoResult
 from l3ha.core.events import Memory, Note, NoteKind
@@ -19,126 +18,27 @@ from l3ha.core.node import NodeFacts, NodeMachine
 from l3ha.core.probe import Probe
 from l3ha.core.srg import SrgMachine
 from l3ha.sim.explore import machine as srgs
-from l3ha.sim.explore.shape import IDS, PATHS, REACH, ROUTERS, Shape
+from l3ha.sim.explore.shape import IDS, REACH, ROUTERS, Shape
+from l3ha.sim.explore.snapshot import (
+    LOW,
+    NEVER,
+    NO_PROBE,
+    NOT_UP,
+    SILENT_EARS,
+    Ear,
+    Heard,
+    Mode,
+    Node,
+    ProbeState,
+    Words,
+    dead,
+    older,
+    shift,
+    stored,
+)
 
 NOW = 1_000_000
 """The instant of every step: all states are relative to it."""
-
-NEVER = 99
-"""An age beyond everything that is compared."""
-
-NOT_UP = -1
-
-OLD = -8
-"""A heard term so far behind the greatest number that no living promise can name it."""
-
-
-class Mode(IntEnum):
-    """What runs of a node."""
-
-    RUN = 0
-    FROZEN = 1
-    """Nothing moves."""
-    HUNG = 2
-    """The agent does not move, the speaker does."""
-    NO_AGENT = 3
-    OFF = 4
-    START = 5
-    """The agent starts in the next tick."""
-
-
-SPEAKS = frozenset({Mode.RUN, Mode.HUNG, Mode.NO_AGENT, Mode.START})
-"""Modes in which the speaker runs."""
-
-
-ProbeState: TypeAlias = tuple[Verdict, int, int, frozenset[str], frozenset[str]]
-"""Verdict, count, ticks of quiet left, routers that answered the floating address here, and those by other's word."""
-
-
-class Words(NamedTuple):
-    """The decisive part of a heartbeat; numbers relative to the sender's (stored: the receiver's) ``seen``."""
-
-    state: SrgState
-    confirmed: bool
-    term: int
-    seen: int
-    claim: int | None
-    grant: int | None
-    grant_left: int
-    eligible: bool
-    ready: bool
-    verified: bool
-    winning: bool
-    informed: bool
-    reach: int
-    known: frozenset[str]
-    """Routers that have answered the sender's floating echoes."""
-
-
-class Ear(NamedTuple):
-    """One path as this node hears it."""
-
-    newest: int
-    """Since when the newest datagram heard here is under way; what our next heartbeat echoes."""
-    left: int
-    """Ticks until the path falls; NOT_UP."""
-    fell: int
-
-
-SILENT_EARS = (Ear(NEVER, NOT_UP, NEVER),) * PATHS
-
-
-class Node(NamedTuple):
-    """A node after a tick."""
-
-    mode: Mode
-    slept: int
-    srg: srgs.Fields | None
-    """None: no process; ``disk`` has what it will remember."""
-    disk: int
-    probe: ProbeState
-    group: tuple[NodeState, bool, int | None, bool, int]
-    ears: tuple[Ear, ...]
-    beat: Words | None
-    beat_age: int
-    contact: int
-    """Age of contact; NOT_UP."""
-    heard: int
-    ever: bool
-    witnesses: int
-    acked: int | None
-    advert: tuple[int, int]
-    lease: int
-    said: Words | None
-
-
-class Heard(NamedTuple):
-    """What reaches a node in one tick."""
-
-    words: Words | None
-    offset: int
-    """The sender's ``seen`` less ours."""
-    echoes: tuple[int, ...]
-    """Per path: age of what the datagram echoes; NEVER: it echoes nothing of ours; NOT_UP: no datagram."""
-    own: int
-    """Routers that answered our own address; ``floating``: the floating one."""
-    floating: int
-    sessions: int
-    monitor: bool
-    move: bool
-
-
-NOBODY: frozenset[str] = frozenset()
-NO_PROBE: ProbeState = (Verdict.UNKNOWN, 0, 0, NOBODY, NOBODY)
-NO_GROUP = (NodeState.HOLD, False, 0, False, 0)
-LOW = (int(Level.LOW), 0)
-
-
-def dead(disk: int, mode: Mode, said: Words | None = None) -> Node:
-    """A node without an agent."""
-    return Node(
-        mode, 0, None, max(-1, disk), NO_PROBE, NO_GROUP, SILENT_EARS, None, 0, NOT_UP, 0, False, 0, None, LOW, 0, said
-    )
 
 
 class Cut(NamedTuple):
@@ -185,8 +85,8 @@ class Stepper:
     def _older(self, n: Node) -> Node:
         """Everything but the machine one tick older; a machine that does not run is aged here, too."""
         ears = tuple(
-            Ear(_older(e.newest, 2 * self.timers.detection), max(0, e.left - 1) if e.left >= 0 else NOT_UP,
-                _older(e.fell, self.timers.detection + 2))
+            Ear(older(e.newest, 2 * self.timers.detection), max(0, e.left - 1) if e.left >= 0 else NOT_UP,
+                older(e.fell, self.timers.detection + 2))
             for e in n.ears
         )  # fmt: skip
         state, had, cut, clean, boot = n.group
@@ -203,7 +103,7 @@ class Stepper:
             probe=NO_PROBE if n.mode is Mode.NO_AGENT and not lease else probe,
             group=(state, had, cut, clean, min(boot + 1, self.timers.boot)),
             ears=SILENT_EARS if n.srg is None else ears,
-            beat_age=_older(n.beat_age, 2 * self.timers.detection),
+            beat_age=older(n.beat_age, 2 * self.timers.detection),
             contact=NOT_UP if n.contact < 0 else min(n.contact + 1, self.timers.elect),
             heard=max(0, n.heard - 1),
             lease=lease,
@@ -280,7 +180,7 @@ class Stepper:
             ears[i] = Ear(1, det, NEVER) if fresh else ears[i]._replace(newest=1)
             contact = max(contact, 0) if fresh else contact
             n = n._replace(beat_age=age)
-        words = _shift(heard.words, heard.offset)
+        words = shift(heard.words, heard.offset)
         if words.known:  # the engine's ``_hear_of_arbiters``
             n = n._replace(probe=(*n.probe[:4], words.known - n.probe[3]))
         return n._replace(ears=tuple(ears), beat=words, heard=det, ever=True, contact=contact)
@@ -395,7 +295,7 @@ class Stepper:
         contact = n.contact >= 0
         level, term = int(m.level), int(m.term) - delta if m.level is Level.HIGH else 0
         acked = int(facts.acked_term) - delta
-        beat = None if n.beat is None else _stored(n.beat, delta, contact=contact)
+        beat = None if n.beat is None else stored(n.beat, delta, contact=contact)
         live = beat is not None and beat.grant is not None
         saved = srgs.save(m, NOW)
         words = Words(
@@ -446,46 +346,6 @@ class Stepper:
                 cap = 1 if contact else max(self.srg.down, self.srg.blind_after or 0)
         quiet = max(0, probe._quiet_until - NOW)
         return probe.verdict, min(probe.count, cap), quiet, probe.answered, probe.trusted - probe.answered
-
-
-def stop(n: Node, mode: Mode, lease: int) -> Node:
-    """What a fault leaves of a running node; the words it has just said are still under way."""
-    if mode in (Mode.FROZEN, Mode.HUNG):
-        return n._replace(mode=mode, slept=0, lease=lease)
-    gone = dead(n.disk, mode, n.said)._replace(ears=n.ears)
-    return gone if mode is Mode.OFF else gone._replace(advert=n.advert, lease=lease, probe=_remembered(n))
-
-
-def _remembered(n: Node) -> ProbeState:
-    """The arbiters known to the disk, where a new process may look at them: it resumes an ACTIVE node's work only."""
-    return (Verdict.UNKNOWN, 0, 0, NOBODY, n.probe[3] | n.probe[4]) if n.advert[0] == Level.HIGH else NO_PROBE
-
-
-def forget(n: Node) -> Node:
-    """The peer has restarted: nothing of its old incarnation is echoed any more."""
-    return n._replace(ears=tuple(e._replace(newest=NEVER) for e in n.ears))
-
-
-def _older(age: int, cap: int) -> int:
-    return age + 1 if age + 1 < cap else NEVER
-
-
-def _shift(w: Words, by: int) -> Words:
-    """The sender's numbers as ours."""
-    if not by:
-        return w
-    claim = None if w.claim is None else w.claim + by
-    grant = None if w.grant is None else w.grant + by
-    return w._replace(term=w.term + by, seen=w.seen + by, claim=claim, grant=grant)
-
-
-def _stored(w: Words, delta: int, *, contact: bool) -> Words:
-    """What can still be decided on in an old heartbeat, relative to the new ``seen``."""
-    w = _shift(w, -delta)
-    term = max(OLD, w.term) if w.state is SrgState.ACTIVE else -1
-    if not contact:
-        return Words(w.state, False, term, 0, None, None, 0, False, False, w.verified, False, False, 0, NOBODY)
-    return w._replace(term=term, seen=0, known=NOBODY, claim=None if w.claim is None or w.claim <= 0 else w.claim)
 
 
 def _names(notes: list[Note]) -> tuple[str, ...]:

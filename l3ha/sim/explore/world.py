@@ -14,8 +14,9 @@ from l3ha.core import preference
 from l3ha.core.srg import SrgMachine
 from l3ha.sim.explore import link as links
 from l3ha.sim.explore.link import Link
-from l3ha.sim.explore.node import NEVER, NOT_UP, SPEAKS, Cut, Heard, Mode, Node, Stepper, Words, dead, forget, stop
+from l3ha.sim.explore.node import Cut, Stepper
 from l3ha.sim.explore.shape import IDS, MOVES, NODE_FAULTS, Fault, Shape, members
+from l3ha.sim.explore.snapshot import NEVER, NOT_UP, SPEAKS, Heard, Mode, Node, Words, dead, forget, stop
 
 T = TypeVar("T", bound=Hashable)
 
