@@ -16,6 +16,9 @@ from typing import Any, TextIO
 
 from l3ha.core.events import Note
 
+_IMPORTED_S = 10.0
+"""structlog is imported within this, however busy the machine: an agent that ends early says why."""
+
 MAX_QUEUE = 10_000
 """Lines that wait for a slow reader of stderr; more are counted and lost."""
 
@@ -28,6 +31,7 @@ class Log:
         self._stream = stream or sys.stderr
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(MAX_QUEUE)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._ready = threading.Event()
         self._lost = 0
 
     def start(self) -> None:
@@ -62,6 +66,7 @@ class Log:
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what waits, but do not wait for a blocked reader for ever."""
         self.start()
+        self._ready.wait(_IMPORTED_S)
         try:
             self._queue.put(None, timeout=timeout_s)
         except queue.Full:
@@ -70,6 +75,7 @@ class Log:
 
     def _write(self) -> None:
         logger = _logger(self._style, self._stream)
+        self._ready.set()
         while (line := self._queue.get()) is not None:
             try:
                 logger.msg(**line)
