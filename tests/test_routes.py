@@ -373,6 +373,18 @@ def test_generations_are_those_of_the_first_neighbors_as() -> None:
         assert isinstance(wish, Wish) and wish.generation == (asn, 1)
 
 
+def test_the_floating_addresses_are_told_first() -> None:
+    s = settings(1)
+    (g,) = s.srgs
+    last = replace(g, routes=("192.0.2.0/24", "198.51.100.0/24", "2001:db8::/32", *g.floating))
+    x = SpeakerLink(replace(s, srgs=(last,)), ME, T0)
+    x.up(T0)
+    told = x.tell(HIGH, T0)
+    assert isinstance(told, Wish)
+    for n in told.neighbors:
+        assert n.routes[0].prefixes == (*g.floating, "192.0.2.0/24", "198.51.100.0/24")
+
+
 def test_families_are_groups_of_their_own_and_only_high_has_a_term() -> None:
     s = settings(1)
     neighbors = (replace(s.neighbors[0], next_hop6="fd00::1"), s.neighbors[1])

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from l3ha.base.limits import FORGOTTEN_PER_SECOND, MAX_ROUTES
 from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings
+from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings, Srg
 from l3ha.base.time import Duration, Instant
 from l3ha.core import preference
 from l3ha.core.bfd_sessions import because
@@ -289,7 +289,7 @@ class SpeakerLink:
     def _groups(self) -> list[_Group]:
         s = self.settings
         groups = [(SrgId(0), _families(s.node_group.routes), 0)] if s.node_group.routes else []
-        return groups + [(g.id, _families(g.routes), preference.rank_of(s.id, g.priorities)) for g in s.srgs]
+        return groups + [(g.id, _families(_told(g)), preference.rank_of(s.id, g.priorities)) for g in s.srgs]
 
     # --- parts ------------------------------------------------------------------------------------------------
 
@@ -377,6 +377,12 @@ def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:
 
 def _frr_wish(local_address: str, bfd: FrrBfd) -> FrrWish:
     return FrrWish(bfd.vty_socket, bfd.poll, local_address, bfd.interface, bfd.vrf)
+
+
+def _told(g: Srg) -> tuple[str, ...]:
+    """The routes of a group, the floating addresses first: where there are thousands behind them, a node must not give
+    up as outranked for as long as they are told."""
+    return tuple(sorted(g.routes, key=lambda prefix: prefix not in g.floating))
 
 
 def _families(prefixes: tuple[str, ...]) -> _Families:
