@@ -46,11 +46,10 @@ class BfdLoop:
         """Of the sockets: a new one may have the number of an old one."""
 
     def use(self, peers: tuple[BfdPeer, ...]) -> None:
-        """Sockets for exactly these sessions. From the first on this process asks to be scheduled in real time."""
+        """Sockets for exactly these sessions. With the first it is told if there is no real-time scheduling."""
         self._ports.use(peers)
         if peers and not self._punctual:
             self._punctual = True
-            realtime.freeze()
             if (reason := realtime.become_realtime()) is not None:
                 self._log(f"real-time scheduling is not granted ({reason}): a busy machine will take BFD sessions down")
         self._reopened()

@@ -32,6 +32,7 @@ from l3ha.core.speaker import (
     ToAgent,
     ToExabgp,
 )
+from l3ha.drivers import realtime
 from l3ha.speaker.agent import AgentLink
 from l3ha.speaker.bfd import BfdLoop
 from l3ha.speaker.frr import FrrLoop
@@ -54,6 +55,8 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         log("this is the process that ExaBGP runs; started by hand it would take the real one's place")
         return 2
     born = boottime()
+    realtime.freeze()
+    realtime.become_realtime()  # a takeover waits for this process; where it is not granted, BFD alone complains
     shell = Shell(Path(run_dir), born)
     try:
         shell.run()
