@@ -293,7 +293,12 @@ def _text(raw: object, longest: int) -> str:
 
 
 def _address(raw: object) -> str:
-    text = _text(raw, _NAME_LENGTH)
+    return _canonical_address(_text(raw, _NAME_LENGTH))
+
+
+@lru_cache(maxsize=1024)
+def _canonical_address(text: str) -> str:
+    """The same few stand in every line."""
     if "%" in text:
         raise ValueError("an address with a zone cannot be written into a command")
     return str(ip_address(text))
