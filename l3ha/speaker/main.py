@@ -45,6 +45,11 @@ LINGER: Duration = 20 * SECOND
 """A fault of ours ends this process, and ExaBGP starts a new one; but the sixth death within 64 s ends ExaBGP. So a
 process that fails before it is ``YOUNG`` goes on draining ExaBGP for ``LINGER`` before it ends."""
 
+BREATHE_AFTER = 2000
+BREATH_S = 0.0001
+"""Lines of ExaBGP (40 ms of work) and the pause after them: a process at real-time priority that does not sleep for two
+seconds is ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
+
 _STDERR_ATOMIC = 4096
 """PIPE_BUF: as much as a pipe that polls as writable takes without blocking (pipe(7))."""
 
@@ -104,6 +109,8 @@ class Shell:
         """What the poll was made for."""
         self._lines: frozenset[int] = frozenset()
         """The descriptors of ExaBGP and the agent."""
+        self._heard = 0
+        """Lines of ExaBGP."""
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
         self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log)
@@ -182,6 +189,9 @@ class Shell:
         for line in lines:
             self._feed(ExabgpLine(line))
             self._bfd.serve_if_due()
+            self._heard += 1
+            if self._heard % BREATHE_AFTER == 0:
+                time.sleep(BREATH_S)
 
     def _serve_agent(self) -> None:
         if self._agent.descriptor is None:
