@@ -96,23 +96,27 @@ class Shell:
 
     def _turn(self) -> None:
         with self._ours:
-            for _ in range(DATAGRAMS_PER_TURN):
-                ready = self._inbox.ready()
-                if not ready:
-                    break
-                for source in ready:
-                    self._read(source, DATAGRAMS_PER_TURN)
-                self._tick_if_due()
-                if self._inbox.unfinished:
-                    break
-            else:
-                self._inbox.unfinished.update(ready)
+            self._serve()
             self._rearm()
 
     def _due(self) -> None:
         with self._ours:
             self._tick_if_due()
+            self._serve()  # answers to what the Tick has sent are often there already
             self._rearm()
+
+    def _serve(self) -> None:
+        """Read until no socket is ready, or one has brought a batch."""
+        for _ in range(DATAGRAMS_PER_TURN):
+            ready = self._inbox.ready()
+            if not ready:
+                return
+            for source in ready:
+                self._read(source, DATAGRAMS_PER_TURN)
+            self._tick_if_due()
+            if self._inbox.unfinished:
+                return
+        self._inbox.unfinished.update(ready)
 
     def _tick_if_due(self) -> None:
         for _ in range(TICKS_PER_TURN):
