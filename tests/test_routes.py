@@ -205,14 +205,27 @@ def test_what_is_advertised_counts_under_a_live_lease_only() -> None:
     assert x.receive(replace(line, lease_live=False), T0)[1] == () and not x.lease_live
 
 
+def test_renewals_are_due_on_a_grid() -> None:
+    """With the heartbeats, which wake the process anyway; never later than a quarter of the lease."""
+    x, quarter = link(), TIMERS.lease // 4
+    assert T0 % quarter == 0
+    x.tell(LOW, T0 + 7 * MS)
+    assert x.deadline(T0 + 7 * MS) == T0 + quarter
+    assert x.tell(LOW, T0 + quarter - 1) is None
+    assert isinstance(x.tell(LOW, T0 + quarter + 30 * MS), Renew)
+    assert x.tell(LOW, T0 + 2 * quarter - 1) is None
+    assert isinstance(x.tell(LOW, T0 + 2 * quarter), Renew)
+
+
 def test_a_neighbor_behind_is_looked_at_when_t_bgp_is_over() -> None:
     x = link()
     assert x.deadline(T0) == T0 + TIMERS.lease // 4, "nobody is behind: the next renewal"
     x.tell(HIGH, T0 + MS)
     due = T0 + MS + TIMERS.bgp + 1
-    assert x.deadline(T0 + MS) == min(due, T0 + MS + TIMERS.lease // 4)
+    assert x.deadline(T0 + MS) == T0 + TIMERS.lease // 4 < due
     x.tell(LOW, T0 + 400 * MS)  # behind since the first of the two
-    assert x.deadline(T0 + 400 * MS) == due
+    assert x.deadline(T0 + 400 * MS) == T0 + TIMERS.lease // 4
+    assert x.deadline(T0 + TIMERS.lease // 4) == due
     x.expire(due - 1)
     assert x.reach()
     x.expire(due)

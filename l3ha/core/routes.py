@@ -19,7 +19,7 @@ from typing import TypeAlias
 from l3ha.base.limits import FORGOTTEN_PER_SECOND, MAX_ROUTES
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings, Srg
-from l3ha.base.time import Duration, Instant
+from l3ha.base.time import Duration, Instant, after
 from l3ha.core import preference
 from l3ha.core.bfd_sessions import because
 from l3ha.core.events import Note, NoteKind
@@ -98,6 +98,7 @@ class SpeakerLink:
         self._lost_at = now
         self._gone = False
         self._renewed: Instant | None = None
+        """When the lease was renewed, at the latest (see ``_grid``)."""
         self._levels_of: dict[int, Levels] = {}
         self._acked: dict[SrgId, tuple[Term, Instant]] = {}
 
@@ -214,7 +215,7 @@ class SpeakerLink:
         ):
             return self._wish(levels, lease, now, covered() if self._falls(levels) else frozenset(), withdraw=withdraw)
         if self._renewed is None or now - self._renewed >= lease // 4:
-            self._renewed = now
+            self._renewed = _grid(now, lease // 4)
             return Renew(self.incarnation, self.number, lease)
         return None
 
@@ -258,7 +259,7 @@ class SpeakerLink:
 
     def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
-        self._renewed = now
+        self._renewed = _grid(now, lease // 4)
         self.levels = dict(levels)
         self._levels_of[self.number] = {} if withdraw else self.levels
         self._levels_of.pop(self.number - REMEMBERED_WISHES, None)
@@ -359,6 +360,11 @@ class SpeakerLink:
                 self._acked.pop(srg, None)
             elif self.acked(srg)[0] != term:
                 self._acked[srg] = (term, now)
+
+
+def _grid(now: Instant, interval: Duration) -> Instant:
+    """The last multiple of the interval: so the next renewal is due at one, with a heartbeat, and wakes nobody."""
+    return after(now, interval) - interval
 
 
 def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:
