@@ -1,9 +1,9 @@
 """Interfaces and the failure route, over rtnetlink; the only user of pyroute2.
 
-What the kernel tells is read here, from a socket of our own: a decision may wait for it, and pyroute2 takes 3 ms for a
-message. What is asked of the kernel goes through pyroute2. On any error of either (an overflow of the receive buffer,
-ENOBUFS) it is closed and opened anew, with a full look round for the watching one. A second carrier change within a
-second is told up to a second late by the kernel (linkwatch).
+What the kernel tells is read here, from a socket of our own, because a decision may wait for it (``wire.rtnetlink``).
+What is asked of the kernel goes through pyroute2. On any error of either (an overflow of the receive buffer, ENOBUFS)
+it is closed and opened anew, with a full look round for the watching one. A second carrier change within a second is
+told up to a second late by the kernel (linkwatch).
 """
 
 from __future__ import annotations

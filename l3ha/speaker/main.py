@@ -47,7 +47,7 @@ process that fails before it is ``YOUNG`` goes on draining ExaBGP for ``LINGER``
 
 BREATHE_AFTER = 2000
 BREATH_S = 0.0001
-"""Lines of ExaBGP (40 ms of work) and the pause after them: a process at real-time priority that does not sleep for two
+"""Lines of ExaBGP and the pause after them: a process at real-time priority that does not sleep for two
 seconds is ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
 
 _STDERR_ATOMIC = 4096

@@ -4,8 +4,8 @@
     family u8 | pad u8 | type u16 | index i32 | flags u32 | change u32                          ifinfomsg
     { length u16 | type u16 | value, up to the next multiple of four }*                         attributes
 
-Integers are in the order of the machine. A library that knows every attribute takes 3 ms for such a message (measured),
-and the loss of a carrier is one.
+Integers are in the order of the machine. A library that knows every attribute told the loss of a carrier 1 ms later in
+the middle, and 2 ms later in one of ten cases (pyroute2 0.9, 40 times each): as long as all the rest of a decision.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a node's kernel tells it, and when: a listener beside the agent, in its namespace.
 
 ``python -m lab.bench.seen FILE`` writes down every message about a link and every datagram of the inter-chassis link
-that comes in. It is more urgent than the agent, so it has the instant first; that costs the agent some 30 us.
+that comes in. It is more urgent than the agent, so it has the instant first; what that costs is in the figure.
 """
 
 from __future__ import annotations
