@@ -205,6 +205,14 @@ def test_routes_of_the_node_itself_keep_the_session() -> None:
     assert dropping(replace(s, node_group=replace(s.node_group, routes=("192.0.2.0/24",)))) == set()
 
 
+def test_sessions_of_a_router_that_has_several_are_kept() -> None:
+    """One for each family: a peer that reaches the router by one of them need not have told it the other's routes."""
+    s = many(1)
+    second = replace(s.neighbors[0], name="r1-6", address="2001:db8::1", local_address="2001:db8::2")
+    assert second.router == "r1"
+    assert dropping(replace(s, neighbors=(*s.neighbors, second))) == {"r2"}
+
+
 @pytest.mark.parametrize("kind", MonitorKind)
 def test_a_session_that_the_node_itself_is_judged_by_is_not_ended(kind: MonitorKind) -> None:
     """It would be ISOLATED for it, and shut interfaces down."""

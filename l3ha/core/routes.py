@@ -252,10 +252,13 @@ class SpeakerLink:
         """Whether lowering so many routes at a neighbor is worth its session.
 
         ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; the node's own routes are no
-        peer's to cover; and a monitor of the node must not take an end that we made for a failure of the node.
+        peer's to cover; of a router with several sessions a peer says only that it reaches it by one of them; and a
+        monitor of the node must not take an end that we made for a failure of the node.
         """
         own = self.settings.node_group
         if own.routes or any(m.kind in _SESSIONS and m.subject == n.name for m in own.monitors):
+            return False
+        if any(other.router == n.router for other in self.settings.neighbors if other is not n):
             return False
         least = self.settings.speaker.drop_from
         times = [n.hold_time for n in self.settings.neighbors if n.hold_time]
