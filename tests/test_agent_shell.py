@@ -324,6 +324,23 @@ def test_a_fault_of_the_engine_ends_the_shell_with_that_fault() -> None:
     on_bench(scene)
 
 
+def test_a_fault_in_an_effect_leaves_the_notes_of_its_step() -> None:
+    """They say why the process did its last work."""
+
+    async def scene(b: Bench) -> None:
+        def refuse(effect: Effect) -> None:
+            assert not isinstance(effect, ToSpeaker)
+
+        b.engine.react = lambda _event, _now: (note("why"), ToSpeaker(b"wish\n"))
+        b.cause = refuse
+        b.shell.feed(SpeakerUp())
+        with pytest.raises(AssertionError):
+            await b.shell.done
+        assert b.done == [ToSpeaker(b"wish\n"), note("why")]
+
+    on_bench(scene)
+
+
 # --- log and history ------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -484,6 +485,37 @@ def test_a_file_that_went_or_was_replaced_is_made_anew(tmp_path: Path) -> None:
     store.save([remember(1, 3, 3)])
     assert TermStore(tmp_path).load() == {1: remember(1, 3, 3), 2: remember(2, 2, 2)}
     assert (tmp_path / FILE_NAME).stat().st_size == 2 * PLACE
+
+
+def test_a_file_that_may_be_read_alone_is_made_anew(tmp_path: Path) -> None:
+    TermStore(tmp_path).save([remember(1, 1, 1)])
+    (tmp_path / FILE_NAME).chmod(0o400)
+    store = TermStore(tmp_path)
+    assert store.load() == {1: remember(1, 1, 1)} and store.problem is None
+    assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+def test_a_file_of_roots_is_made_anew(tmp_path: Path) -> None:
+    """A copy that the administrator put back."""
+    TermStore(tmp_path).save([remember(1, 1, 1)])
+    (tmp_path / FILE_NAME).chmod(0o644)
+    os.chown(tmp_path, 65534, 65534)
+    code = (
+        "import os\n"
+        "from pathlib import Path\n"
+        "from l3ha.core.events import Memory\n"
+        "from l3ha.drivers.memory import TermStore\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "os.setuid(65534)\n"
+        "store = TermStore(Path('.'))\n"
+        "store.load()\n"
+        "store.save([Memory(1, 2, 2, frozenset())])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+    os.chown(tmp_path, 0, 0)
+    os.chown(tmp_path / FILE_NAME, 0, 0)
+    assert TermStore(tmp_path).load() == {1: remember(1, 2, 2)}
 
 
 def test_a_group_that_stands_twice_in_the_file_is_no_memory(tmp_path: Path) -> None:

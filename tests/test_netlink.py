@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +13,8 @@ import pytest
 from l3ha.core.events import InterfaceChanged
 from l3ha.drivers import netlink as netlink_driver
 from l3ha.drivers.netlink import PROTO, Link, LinkTable, Netlink
+from l3ha.wire import rtnetlink
+from l3ha.wire.rtnetlink import Done, Torn
 from tests.driver_rig import Net, Reports, until
 
 _UP, _LOWER = 0x1, 0x10000
@@ -49,6 +53,38 @@ def test_the_link_table_tells_each_change_once() -> None:
     table.watch(["eth1"])
     table.watch(["eth0"])
     assert table.changes() == [InterfaceChanged("eth0", False, "no carrier")], "watched anew: told anew"
+
+
+def test_a_look_round_that_may_have_missed_something_is_made_again() -> None:
+    table = LinkTable()
+    table.watch(["eth0"])
+    assert not table.take(rtnetlink.Link(7, "other0", _UP | _LOWER, "UP"))
+    assert not table.take(Torn())
+    assert table.take(Done()) and not table.synced, "eth0 was there all the time"
+    assert not table.take(rtnetlink.Link(8, "eth0", _UP | _LOWER, "UP"))
+    assert not table.take(Done()) and table.synced
+    assert table.changes() == [InterfaceChanged("eth0", True, "carrier")]
+    table.take(Torn())
+    table.clear()
+    assert not table.take(Done()) and table.synced, "another socket, another look"
+    with pytest.raises(OSError, match="too long"):
+        table.take(Done(errno.EMSGSIZE))
+
+
+@pytest.mark.lab
+def test_the_kernel_says_that_interfaces_went_between_two_pieces_of_its_answer(net: Net) -> None:
+    batch = "".join(f"link add d{n} type ifb\n" for n in range(60))
+    subprocess.run(("ip", "-n", net.a, "-batch", "-"), input=batch, text=True, check=True)
+    with net.inside(net.a), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        kernel.settimeout(5)
+        kernel.send(rtnetlink.LINK_DUMP)
+        found = rtnetlink.decode(kernel.recv(1 << 16))
+        assert not {Torn(), Done()} & set(found), "there is more to come"
+        net.ip(net.a, "link", "del", "d50")
+        while Done() not in found:
+            found += rtnetlink.decode(kernel.recv(1 << 16))
+    assert Torn() in found
 
 
 def in_net(net: Net, ns: str, scene: Callable[[Netlink, list[InterfaceChanged], Reports], Awaitable[None]]) -> None:

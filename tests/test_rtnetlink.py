@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l3ha.wire import rtnetlink
-from l3ha.wire.rtnetlink import Done, Gone, Link
+from l3ha.wire.rtnetlink import Done, Gone, Link, Torn
 
 
-def message(kind: int, body: bytes) -> bytes:
-    data = struct.pack("=IHHII", 16 + len(body), kind, 0, 1, 0) + body
+def message(kind: int, body: bytes, flags: int = 0) -> bytes:
+    data = struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
     return data + bytes(-len(data) % 4)
 
 
@@ -50,6 +50,10 @@ NAME, UP = attribute(3, b"eth0\0"), attribute(16, b"\x06")
             [Link(7, "eth0", 0x11043, "UP"), Gone(9), Done()],
         ),
         (message(2, struct.pack("=i", -errno.EPERM)), [Done(errno.EPERM)]),
+        (message(3, struct.pack("=i", -errno.EMSGSIZE)), [Done(errno.EMSGSIZE)]),
+        (message(3, b""), [Done()]),
+        (message(3, bytes(4), 0x12), [Torn(), Done()]),
+        (message(99, b"", 0x12), [Torn()]),
         (link(NAME, UP)[:-1], []),
         (link(kind=17) + link(NAME, UP)[:20], [Gone(7)]),
         (link(NAME, struct.pack("=HH", 900, 16) + b"\x06"), [Link(7, "eth0", 0x11043, "UNKNOWN")]),
@@ -63,7 +67,7 @@ def test_messages_are_read(data: bytes, found: list[rtnetlink.Message]) -> None:
 
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: link(NAME)[:40] + tail))
 def test_any_bytes_are_messages_or_none(data: bytes) -> None:
-    assert all(isinstance(one, Link | Gone | Done) for one in rtnetlink.decode(data))
+    assert all(isinstance(one, Link | Gone | Done | Torn) for one in rtnetlink.decode(data))
 
 
 def test_the_question_is_the_documented_layout() -> None:

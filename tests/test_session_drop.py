@@ -8,7 +8,7 @@ import pytest
 
 from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.names import NodeState, SrgId, SrgState, Term
-from l3ha.base.settings import Settings
+from l3ha.base.settings import Monitor, MonitorKind, Settings
 from l3ha.base.time import MS, SECOND
 from l3ha.core import exchange, picture
 from l3ha.core.ledger import CLEARING
@@ -203,6 +203,23 @@ def test_another_group_that_stays_keeps_the_session() -> None:
 def test_routes_of_the_node_itself_keep_the_session() -> None:
     s = many(1)
     assert dropping(replace(s, node_group=replace(s.node_group, routes=("192.0.2.0/24",)))) == set()
+
+
+def test_sessions_of_a_router_that_has_several_are_kept() -> None:
+    """One for each family: a peer that reaches the router by one of them need not have told it the other's routes."""
+    s = many(1)
+    second = replace(s.neighbors[0], name="r1-6", address="2001:db8::1", local_address="2001:db8::2")
+    assert second.router == "r1"
+    assert dropping(replace(s, neighbors=(*s.neighbors, second))) == {"r2"}
+
+
+@pytest.mark.parametrize("kind", MonitorKind)
+def test_a_session_that_the_node_itself_is_judged_by_is_not_ended(kind: MonitorKind) -> None:
+    """It would be ISOLATED for it, and shut interfaces down."""
+    s = many(1)
+    watch = (Monitor("m", kind, "r1", None, 100, 1, 1, SECOND),)
+    watched = replace(s, node_group=replace(s.node_group, monitors=watch))
+    assert dropping(watched) == ({"r2"} if kind in (MonitorKind.BGP, MonitorKind.BFD) else {"r1", "r2"})
 
 
 def test_exabgp_must_not_miss_a_hold_time_while_it_forgets() -> None:

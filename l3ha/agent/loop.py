@@ -172,12 +172,14 @@ class Shell:
             while self._queue and not self.done.done():
                 effects = self._engine.step(self._queue.popleft(), boottime_ns() if now is None else now)
                 now = None
-                for effect in effects:
-                    if not isinstance(effect, Note):
-                        self._do(effect)
-                for effect in effects:  # last, because routers wait for a wish and nobody for a line of the log
-                    if isinstance(effect, Note):
-                        self._do(effect)
+                try:
+                    for effect in effects:
+                        if not isinstance(effect, Note):
+                            self._do(effect)
+                finally:  # last, because routers wait for a wish and nobody for a line of the log; yet before a fault
+                    for effect in effects:
+                        if isinstance(effect, Note):
+                            self._do(effect)
         finally:
             self._stepping = False
 

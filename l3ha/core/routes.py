@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from l3ha.base.limits import FORGOTTEN_PER_SECOND, MAX_ROUTES
 from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Bfd, FrrBfd, Neighbor, Settings, Srg
+from l3ha.base.settings import Bfd, FrrBfd, MonitorKind, Neighbor, Settings, Srg
 from l3ha.base.time import Duration, Instant, after
 from l3ha.core import preference
 from l3ha.core.bfd_sessions import because
@@ -51,6 +51,9 @@ _NOTHING = (Level.LOW, Term(0))
 REMEMBERED_WISHES = 64
 
 _DOWN = (State.DOWN, State.INIT)
+
+_SESSIONS = (MonitorKind.BGP, MonitorKind.BFD)
+"""Many routers end BFD with BGP."""
 
 
 @dataclass
@@ -246,16 +249,22 @@ class SpeakerLink:
         fallen = any(self.levels.get(g.id, _NOTHING)[0] is Level.HIGH for g in self.settings.srgs)
         return fallen and all(levels.get(g.id, _NOTHING)[0] is Level.LOW for g in self.settings.srgs)
 
-    def _may_drop(self, routes: int) -> bool:
+    def _may_drop(self, n: Neighbor, routes: int) -> bool:
         """Whether lowering so many routes at a neighbor is worth its session.
 
-        ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; and the node's own routes
-        are no peer's to cover.
+        ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; the node's own routes are no
+        peer's to cover; of a router with several sessions a peer says only that it reaches it by one of them; and a
+        monitor of the node must not take an end that we made for a failure of the node.
         """
+        own = self.settings.node_group
+        if own.routes or any(m.kind in _SESSIONS and m.subject == n.name for m in own.monitors):
+            return False
+        if any(other.router == n.router for other in self.settings.neighbors if other is not n):
+            return False
         least = self.settings.speaker.drop_from
         times = [n.hold_time for n in self.settings.neighbors if n.hold_time]
         most = min(times, default=MAX_ROUTES) * FORGOTTEN_PER_SECOND // 2
-        return not self.settings.node_group.routes and 0 < least <= routes <= most
+        return 0 < least <= routes <= most
 
     def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
@@ -284,7 +293,7 @@ class SpeakerLink:
             level, term = levels.get(srg, _NOTHING)
             routes += _groups(n, srg, level, term, rank, families)
             fallback += _groups(n, srg, Level.LOW, Term(0), rank, families)
-        drop = n.router in covered and self._may_drop(sum(len(g.prefixes) for g in routes))
+        drop = n.router in covered and self._may_drop(n, sum(len(g.prefixes) for g in routes))
         return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr, drop)
 
     def _groups(self) -> list[_Group]:

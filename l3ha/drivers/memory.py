@@ -91,12 +91,13 @@ class TermStore:
         self._groups, self._serial = merged, serial
 
     def _whole(self) -> bool:
-        """The file is there, with its two places."""
+        """The file is there, with its two places, and ours to write."""
         try:
             found = self._file.lstat()
         except OSError:
             return False
-        return stat.S_ISREG(found.st_mode) and found.st_size == 2 * PLACE and found.st_uid in {0, os.geteuid()}
+        ours = found.st_uid == os.geteuid() and found.st_mode & stat.S_IWUSR
+        return stat.S_ISREG(found.st_mode) and found.st_size == 2 * PLACE and bool(ours)
 
     def _write_over(self, content: bytes, serial: int) -> None:
         descriptor = os.open(self._file, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from l3ha.core.events import InterfaceChanged
 from l3ha.wire import rtnetlink
-from l3ha.wire.rtnetlink import Done, Gone
+from l3ha.wire.rtnetlink import Done, Gone, Torn
 
 PROTO = 189
 """Protocol number of routes of ours (``ip route show proto 189``), so that a restart can tell them from others'."""
@@ -67,6 +67,9 @@ class LinkTable:
     """Interfaces by index, and what changed for the watched names. No I/O."""
 
     def __init__(self) -> None:
+        self.synced = False
+        """A full look round has ended, and missed nothing."""
+        self._torn = False
         self._links: dict[int, Link] = {}
         self._names: tuple[str, ...] = ()
         self._told: dict[str, InterfaceChanged] = {}
@@ -79,6 +82,26 @@ class LinkTable:
     def clear(self) -> None:
         """Before a full look round: nothing is known to exist."""
         self._links.clear()
+        self.synced = self._torn = False
+
+    def take(self, message: rtnetlink.Message) -> bool:
+        """What the kernel said. True: the look round may have missed something, so another one must follow (what is
+        known stays, because every change of it is told). Raises OSError where the kernel refused it."""
+        match message:
+            case Torn():
+                self._torn = True
+            case Done(0) if self._torn:
+                self._torn = False
+                return True
+            case Done(0):
+                self.synced = True
+            case Done(error):
+                raise OSError(error, os.strerror(error))
+            case Gone(index):
+                self.delete(index)
+            case rtnetlink.Link(index, name, flags, operstate):
+                self.put(Link(index, name, flags, operstate))
+        return False
 
     def put(self, link: Link) -> None:
         """An interface exists, or has changed (its name too)."""
@@ -112,7 +135,6 @@ class Netlink:
         self._changed = changed
         self._report = report
         self._table = LinkTable()
-        self._synced = False
         self._requests: asyncio.Queue[tuple[str, _Request]] = asyncio.Queue(_QUEUE)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,7 +152,7 @@ class Netlink:
     def watch(self, names: Iterable[str]) -> None:
         """Tell the state of these interfaces as soon as it is known, and every change of it."""
         self._table.watch(names)
-        if self._synced:
+        if self._table.synced:
             self._tell()
 
     def set_interfaces(self, names: Iterable[str], up: bool) -> None:
@@ -177,7 +199,6 @@ class Netlink:
             kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
             kernel.bind((0, _RTMGRP_LINK))
             self._table.clear()
-            self._synced = False
             loop.add_reader(kernel, read)
             try:
                 kernel.send(rtnetlink.LINK_DUMP)
@@ -194,20 +215,10 @@ class Netlink:
                 break
             if sender == 0:  # the kernel
                 for message in rtnetlink.decode(data):
-                    self._take(message)
-        if self._synced:
+                    if self._table.take(message):
+                        kernel.send(rtnetlink.LINK_DUMP)
+        if self._table.synced:
             self._tell()
-
-    def _take(self, message: rtnetlink.Message) -> None:
-        match message:
-            case Done(0):
-                self._synced = True
-            case Done(error):
-                raise OSError(error, os.strerror(error))
-            case Gone(index):
-                self._table.delete(index)
-            case rtnetlink.Link(index, name, flags, operstate):
-                self._table.put(Link(index, name, flags, operstate))
 
     async def _asking(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, _load)

@@ -21,7 +21,7 @@ _ATTRIBUTE = Struct("=HH")
 _ERROR = Struct("=i")
 
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 2, 3, 16, 17, 18
-_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
 _IFLA_IFNAME, _IFLA_OPERSTATE = 3, 16
 _AF_BRIDGE = 7
 _TYPE = 0x3FFF
@@ -55,34 +55,43 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of an answer; ``error`` (errno) where it was refused."""
+    """The end of an answer; ``error`` (errno) where it was refused, or could not be finished."""
 
     error: int = 0
 
 
-Message: TypeAlias = Link | Gone | Done
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """Interfaces came or went between two pieces of the answer, so one that was there all the time may lack in it."""
+
+
+Message: TypeAlias = Link | Gone | Done | Torn
 
 
 def decode(data: bytes) -> list[Message]:
     """The messages of one datagram; others than these are left out, and what is cut off ends it. Never raises."""
-    return [message for kind, body in _messages(data) if (message := _message(kind, body)) is not None]
+    found: list[Message] = []
+    for kind, flags, body in _messages(data):
+        message = _message(kind, body)
+        found += ([Torn()] if flags & _NLM_F_DUMP_INTR else []) + ([] if message is None else [message])
+    return found
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     at = 0
     while at + _HEADER.size <= len(data):
-        size, kind, *_ = _HEADER.unpack_from(data, at)
+        size, kind, flags, *_ = _HEADER.unpack_from(data, at)
         if size < _HEADER.size or at + size > len(data):
             return
-        yield kind, data[at + _HEADER.size : at + size]
+        yield kind, flags, data[at + _HEADER.size : at + size]
         at += _aligned(size)
 
 
 def _message(kind: int, body: bytes) -> Message | None:
+    if kind in (_NLMSG_DONE, _NLMSG_ERROR) and len(body) >= _ERROR.size:
+        return Done(-_ERROR.unpack_from(body)[0])
     if kind == _NLMSG_DONE:
         return Done()
-    if kind == _NLMSG_ERROR and len(body) >= _ERROR.size:
-        return Done(-_ERROR.unpack_from(body)[0])
     if kind not in (_RTM_NEWLINK, _RTM_DELLINK) or len(body) < _LINK.size:
         return None
     family, _, index, flags, _ = _LINK.unpack_from(body)
