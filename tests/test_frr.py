@@ -14,7 +14,8 @@ import pytest
 from l3ha.base.names import LeaseEnd
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.bfd_frr import YOUNG, FrrAnswer, FrrSessions, FrrSilent, UseFrr
-from l3ha.core.speaker import AgentLine, AgentUp, Log, Speaker, ToAgent
+from l3ha.core.speaker import Speaker
+from l3ha.core.speaker_events import AgentLine, AgentUp, Log, ToAgent
 from l3ha.speaker.frr import GIVE_UP, PATIENCE, RETRY, FrrLoop
 from l3ha.wire import frr, wishline
 from l3ha.wire.bfd import Diagnostic, State

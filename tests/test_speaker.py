@@ -12,8 +12,8 @@ from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core import exchange
 from l3ha.core.ledger import RETRY
-from l3ha.core.speaker import (
-    AUDIT,
+from l3ha.core.speaker import AUDIT, Speaker
+from l3ha.core.speaker_events import (
     AgentDown,
     AgentLine,
     AgentUp,
@@ -21,7 +21,6 @@ from l3ha.core.speaker import (
     ExabgpLine,
     Log,
     Save,
-    Speaker,
     SpeakerEvent,
     Tick,
     ToAgent,

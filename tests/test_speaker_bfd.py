@@ -9,14 +9,14 @@ from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.bfd import BfdChanged, BfdEffect, BfdPeer, SendBfd
 from l3ha.core.bfd_sessions import BfdTrouble, UseBfd
 from l3ha.core.bfd_table import Bfd
-from l3ha.core.speaker import (
+from l3ha.core.speaker import Speaker
+from l3ha.core.speaker_events import (
     AgentDown,
     AgentLine,
     AgentUp,
     ExabgpGone,
     Log,
     Save,
-    Speaker,
     SpeakerEffect,
     SpeakerEvent,
     Tick,

@@ -24,15 +24,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND, Duration, Instant
-from l3ha.core.bfd import BfdChanged, SendBfd
-from l3ha.core.bfd_frr import FrrAnswer, FrrSilent, UseFrr
-from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, UseBfd, told
+from l3ha.core.bfd import BfdChanged
+from l3ha.core.bfd_frr import FrrAnswer, FrrSilent
+from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, told
 from l3ha.core.exchange import PATIENCE, Exchange, Fate, Outcome
 from l3ha.core.ledger import Ending, Job, Ledger, target_of
+from l3ha.core.speaker_events import (
+    AgentDown,
+    AgentLine,
+    AgentUp,
+    ExabgpGone,
+    ExabgpLine,
+    Log,
+    Save,
+    SpeakerEffect,
+    SpeakerEvent,
+    Tick,
+    ToAgent,
+    ToExabgp,
+)
 from l3ha.wire import exabgp, wishline
 from l3ha.wire.exabgp import Announce, Clear, Command, Question, Session, Teardown, Withdraw
 from l3ha.wire.wish import (
@@ -50,76 +63,6 @@ AUDIT: Duration = 5 * SECOND
 """An idle ExaBGP is asked for its sessions this often: that it still answers, and that no event was missed."""
 
 _COUNTER = 1 << 32
-
-
-@dataclass(frozen=True, slots=True)
-class ExabgpLine:
-    """ExaBGP wrote a line."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AgentUp:
-    """The agent is connected."""
-
-
-@dataclass(frozen=True, slots=True)
-class AgentLine:
-    """The agent wrote a line."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class AgentDown:
-    """The agent is gone; the lease decides what follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExabgpGone:
-    """ExaBGP closed our pipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A deadline may be due. The shell has read every descriptor dry before it says so."""
-
-
-SpeakerEvent: TypeAlias = (
-    ExabgpLine | AgentUp | AgentLine | AgentDown | ExabgpGone | Tick | BfdChanged | BfdTrouble | FrrAnswer | FrrSilent
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ToExabgp:
-    """Write this to ExaBGP."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ToAgent:
-    """Write this to the agent."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """Keep the wish for a successor of this process."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Tell the operator."""
-
-    text: str
-
-
-SpeakerEffect: TypeAlias = ToExabgp | ToAgent | Save | Log | SendBfd | UseBfd | UseFrr
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 from l3ha.base.names import Intent, SrgId
 from l3ha.base.time import MS, SECOND, Duration
 from l3ha.core import events as ev
-from l3ha.core import speaker as sp
+from l3ha.core import speaker_events as sp
 from l3ha.core.bfd import SendBfd
 from l3ha.core.bfd_frr import UseFrr
 from l3ha.core.bfd_sessions import UseBfd

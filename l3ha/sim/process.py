@@ -9,7 +9,7 @@ from typing import Protocol
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
 from l3ha.base.time import MS, US, Duration, Instant
-from l3ha.core import speaker as sp
+from l3ha.core import speaker_events as sp
 from l3ha.core.engine import Engine
 from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Tick
 from l3ha.core.speaker import Speaker

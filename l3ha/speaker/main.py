@@ -18,7 +18,8 @@ from l3ha.base.time import SECOND, Duration, Instant
 from l3ha.core.bfd import SendBfd
 from l3ha.core.bfd_frr import UseFrr
 from l3ha.core.bfd_sessions import UseBfd
-from l3ha.core.speaker import (
+from l3ha.core.speaker import Speaker
+from l3ha.core.speaker_events import (
     AgentDown,
     AgentLine,
     AgentUp,
@@ -26,7 +27,6 @@ from l3ha.core.speaker import (
     ExabgpLine,
     Log,
     Save,
-    Speaker,
     SpeakerEvent,
     Tick,
     ToAgent,

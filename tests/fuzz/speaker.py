@@ -7,8 +7,8 @@ from typing import get_args
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND
 from l3ha.core.bfd_frr import FrrAnswer, FrrSilent
-from l3ha.core.speaker import AgentLine, AgentUp, ExabgpLine, Log, SpeakerEvent, Tick, ToAgent, ToExabgp
 from l3ha.core.speaker import Speaker as Machine
+from l3ha.core.speaker_events import AgentLine, AgentUp, ExabgpLine, Log, SpeakerEvent, Tick, ToAgent, ToExabgp
 from l3ha.wire import exabgp, frr, wish, wishline
 
 HEARD = get_args(exabgp.Heard)
