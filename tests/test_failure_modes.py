@@ -98,6 +98,11 @@ def test_accepted_endings_are_what_they_are_called(name: str, ending: str) -> No
     assert outcome.verdict.startswith(f"{ending} "), outcome.text or outcome.verdict
 
 
+def test_a_blind_node_beside_the_winner_is_an_accepted_ending() -> None:
+    outcome = run(Case.from_json((TESTS / "sim_seeds" / "blind-beside-the-winner.json").read_text()))
+    assert outcome.verdict == "K4 unheard, and one took over blindly", outcome.text
+
+
 def test_a_deaf_node_that_was_outranked_steps_down() -> None:
     """Its routers never answered it; that they answer the floating address it knows from the peer's words."""
     outcome = run(Case.from_json((TESTS / "sim_seeds" / "unheard-one-way.json").read_text()))

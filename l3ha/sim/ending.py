@@ -5,6 +5,7 @@ from __future__ import annotations
 from l3ha.base.names import SrgState
 from l3ha.base.time import SECOND, Duration
 from l3ha.core import picture
+from l3ha.core.facts import Rule
 from l3ha.core.icl import MAX_GRACE
 from l3ha.core.srg import SrgMachine
 from l3ha.sim import bounds
@@ -192,7 +193,9 @@ def accepted(world: World, active: list[int], able: list[int]) -> str:
     the same where each node has won at its own router and one of these then answers nobody: who won there stays ACTIVE,
     unconfirmed. (To step down instead is worse: the exploration then ends with nobody ACTIVE two to five times as
     often, also where the peer is simply dead.) K3 the peer is gone or unheard and no reachable arbiter answers the
-    floating address to anybody who could take over: nobody becomes ACTIVE, traffic follows the only route.
+    floating address to anybody who could take over: nobody becomes ACTIVE, traffic follows the only route. K4 no
+    heartbeat gets through and ``blind_after`` is configured: a node that no router has ever answered takes over beside
+    the one that they prefer. That is what *blind* is for: availability before certainty.
     """
     c = world.conditions
     links = {n: {r for r in ROUTERS if c.both_ways(n, r)} for n in world.nodes}
@@ -201,6 +204,9 @@ def accepted(world: World, active: list[int], able: list[int]) -> str:
     misled = any(f.kind in _MISLEADING for f in world.active)
     if len(active) == 2 and not talk(world) and misled:
         return "K2 unheard, and the probe is misled"
+    blind = any((m := machine(world, n)) is not None and m.rule is Rule.BLIND for n in active)
+    if len(active) == 2 and not talk(world) and blind:
+        return "K4 unheard, and one took over blindly"
     if not active and not talk(world) and able:
         silent = [n for n in able if all(not _hears(world, n, r) for r in links[n])]
         if len(silent) == len(able):
