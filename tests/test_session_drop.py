@@ -263,6 +263,15 @@ def test_what_a_peer_covers() -> None:
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
+def test_the_operator_is_told_why_a_session_ended() -> None:
+    world = pair(lambda s: replace(s, speaker=replace(s.speaker, drop_from=1)))
+    before = len(world.notes)
+    world.uplink(1, False)
+    world.run(SECOND)
+    texts = [str(note[2]) for note in world.notes[before:]]
+    assert sum("the peer has them, so BGP sessions may be ended for it: r1, r2" in text for text in texts) == 1
+
+
 def stage(drop_from: int) -> Stage:
     """n1 is active, n2 its backup, and the routers take their time."""
     world = Stage(7, Variant(drop_from=drop_from, bgp_delay=(50 * MS, 350 * MS)), trace=True)

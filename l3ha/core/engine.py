@@ -57,7 +57,7 @@ from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
 from l3ha.wire.heartbeat import routes_digest
 from l3ha.wire.seal import Drop
-from l3ha.wire.wish import Goodbye, Report
+from l3ha.wire.wish import Goodbye, Report, Wish
 
 STOPPED = "the agent is stopped"
 """The reason of a planned move."""
@@ -370,8 +370,13 @@ class Engine:
         line = self.speaker.tell(
             levels, now, covered=partial(picture.covered, self), withdraw=self.intent is Intent.LEAVING
         )
-        if line is not None:
-            out.append(ToSpeaker(wishline.encode(line)))
+        if line is None:
+            return
+        out.append(ToSpeaker(wishline.encode(line)))
+        ended = [n.name for n in line.neighbors if n.drop] if isinstance(line, Wish) else []
+        if ended:
+            text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
+            out.append(Note(NoteKind.NEIGHBOR, text))
 
     def _beat(self, now: Instant, out: list[Effect]) -> None:
         if not self._open:
