@@ -75,7 +75,7 @@ ExecReload=/bin/kill -USR1 $MAINPID
 Restart=always
 RestartSec=200ms
 Nice=-10
-# Listening on port 179, where a neighbor is passive. Real-time scheduling of the speaker, where it speaks BFD.
+# Listening on port 179, where a neighbor is passive. Real-time scheduling of the speaker: a takeover waits for it.
 AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_SYS_NICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_SYS_NICE
 NoNewPrivileges=yes
