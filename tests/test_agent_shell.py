@@ -408,7 +408,7 @@ def test_the_history_keeps_the_newest_and_filters() -> None:
     [
         (replace(SETTINGS, cluster="other"), ["cluster.name"]),
         (replace(SETTINGS, id=NodeId(3)), ["the id of this node"]),
-        (replace(SETTINGS, private_key=b"x" * 32, psk=b"y" * 32), ["the private key of this node", "icl.key_file"]),
+        (replace(SETTINGS, private_key=b"x" * 32, psk=b"y" * 32), ["the private key of this node", "icl.psk_file"]),
         (replace(SETTINGS, peers=(PEER,)), ["an additional node 2"]),
         (replace(SETTINGS, digest=b"e" * 8, timers=replace(TIMERS, heartbeat=50 * MS)), []),
     ],

@@ -255,8 +255,8 @@ def test_no_agent(tmp_path: Path) -> None:
     out, err = client.communicate(timeout=20)
     assert (client.returncode, out) == (3, "")
     assert (
-        err
-        == f"Error: {tmp_path}/agent.sock: no agent runs here; start it (systemctl start l3ha) or name its --run-dir\n"
+        err == f"Error: {tmp_path}/agent.sock: no agent runs here; "
+        "start it (systemctl start l3ha-agent) or name its --run-dir\n"
     )
 
 

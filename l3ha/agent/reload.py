@@ -10,7 +10,7 @@ _FIXED = {
     "name": "the name of this node",
     "private_key": "the private key of this node",
     "public_key": "the public key of this node",
-    "psk": "icl.key_file",
+    "psk": "icl.psk_file",
 }
 """Fields that the sessions with the peers are made of, and how the file calls them."""
 

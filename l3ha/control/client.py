@@ -99,7 +99,9 @@ def _exchange(path: Path, question: bytes, timeout: Duration) -> bytes:
             connection.sendall(question)
             return _read_line(connection, path, deadline)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotRunning(f"{path}: no agent runs here; start it (systemctl start l3ha) or name its --run-dir") from None
+        raise NotRunning(
+            f"{path}: no agent runs here; start it (systemctl start l3ha-agent) or name its --run-dir"
+        ) from None
     except ConnectionRefusedError:
         raise NotRunning(f"{path}: the agent has died; look at its log (journalctl -u l3ha) and start it") from None
     except PermissionError:
