@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from l3ha.base.names import NodeState, SrgState
 from l3ha.core.facts import Rule
 from l3ha.sim import bounds
 from l3ha.sim.campaign import run
@@ -18,6 +19,7 @@ from lab.faults import FAULTS
 
 TESTS = Path(__file__).parent
 DOCUMENT = TESTS.parent / "docs" / "failure-modes.md"
+RULES = DOCUMENT.with_name("rules.md")
 COLUMNS = 6
 
 
@@ -83,6 +85,12 @@ def test_every_scenario_is_told_and_every_rule_named() -> None:
     named = set(re.findall(r"(?<!\*)\*([a-z ]+)\*(?!\*)", " ".join(cell for row in rows() for cell in row)))
     assert named <= {str(r) for r in Rule}
     assert {str(r) for r in Rule} - named == {"boot", "bound"}, "the two that change nothing"
+
+
+def test_every_rule_and_state_is_explained() -> None:
+    text = RULES.read_text()
+    assert [rule for rule in Rule if f"| *{rule}* |" not in text] == []
+    assert [state for state in (*SrgState, *NodeState) if f"| {state} |" not in text] == []
 
 
 def test_every_bound_is_one() -> None:
