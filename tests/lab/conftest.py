@@ -1,4 +1,4 @@
-"""One lab for all lab tests of a session, and the rig of those that look at speaker and BFD alone."""
+"""One lab for all lab tests, gone before the rest begins, and the rig of those that look at speaker and BFD alone."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from tests.lab.bfd_rig import Bfdd
 from tests.lab.speaker_rig import Rig
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
     """A healthy pair between two FRR routers, with traffic."""
     if os.geteuid() != 0:
