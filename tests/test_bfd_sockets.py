@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -110,18 +107,6 @@ def test_no_interface_and_no_way_are_faults_that_end() -> None:
     ports.close()
 
 
-@pytest.fixture
-def as_before() -> Iterator[None]:
-    """The loop asks for real-time scheduling, whose fuse (SIGXCPU) would burn in the tests that come after these."""
-    policy, param, limit = os.sched_getscheduler(0), os.sched_getparam(0), resource.getrlimit(resource.RLIMIT_RTTIME)
-    threshold = gc.get_threshold()
-    yield
-    os.sched_setscheduler(0, policy, param)
-    resource.setrlimit(resource.RLIMIT_RTTIME, limit)
-    gc.set_threshold(*threshold)
-    gc.unfreeze()
-
-
 class Looped:
     """The loop of the speaker with a clock of ours."""
 
@@ -129,10 +114,9 @@ class Looped:
         self.now = 1000 * SECOND
         self.news: list[News] = []
         self.machine = Bfd([PEER], bytes, self.now)
-        self.loop = BfdLoop(self.machine, lambda: self.now, self.news.append, lambda _text: None)
+        self.loop = BfdLoop(self.machine, lambda: self.now, self.news.append, lambda _text: None, None)
 
 
-@pytest.mark.usefixtures("as_before")
 def test_a_taken_port_is_tried_again() -> None:
     """A new helper is started before ExaBGP has buried the old one."""
     it = Looped()
@@ -152,7 +136,6 @@ def test_a_taken_port_is_tried_again() -> None:
     it.loop.use(())
 
 
-@pytest.mark.usefixtures("as_before")
 def test_what_lies_in_the_socket_is_heard_before_silence_is_judged(router: socket.socket) -> None:
     it = Looped()
     it.loop.use((PEER,))

@@ -12,9 +12,9 @@ import pytest
 
 from l3ha.core.events import InterfaceChanged
 from l3ha.drivers import netlink as netlink_driver
-from l3ha.drivers.netlink import PROTO, Link, LinkTable, Netlink
+from l3ha.drivers.netlink import PROTO, LinkTable, Netlink
 from l3ha.wire import rtnetlink
-from l3ha.wire.rtnetlink import Done, Torn
+from l3ha.wire.rtnetlink import Done, Link, Torn
 from tests.driver_rig import Net, Reports, until
 
 _UP, _LOWER = 0x1, 0x10000

@@ -2,8 +2,8 @@
 
 A sample is closed when the next request goes out, whatever came back in the meantime, so that an answer never delays
 and a silence never stretches the cadence. "Could not send" is a result of its own: it says something about us, nothing
-about the other side. A request may be repeated inside its sample; an answer
-to any of them answers the sample, and tells when the request that it is for was sent.
+about the other side. A request may be repeated inside its sample; an answer to any of them answers the sample, and
+tells when the request that it is for was sent.
 """
 
 from __future__ import annotations

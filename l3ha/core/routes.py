@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from l3ha.base.limits import FORGOTTEN_PER_SECOND, MAX_ROUTES
+from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Bfd, FrrBfd, MonitorKind, Neighbor, Settings, Srg
 from l3ha.base.time import Duration, Instant, after
@@ -261,10 +261,9 @@ class SpeakerLink:
             return False
         if any(other.router == n.router for other in self.settings.neighbors if other is not n):
             return False
-        least = self.settings.speaker.drop_from
-        times = [n.hold_time for n in self.settings.neighbors if n.hold_time]
-        most = min(times, default=MAX_ROUTES) * FORGOTTEN_PER_SECOND // 2
-        return 0 < least <= routes <= most
+        times = [other.hold_time for other in self.settings.neighbors if other.hold_time]
+        in_time = not times or routes <= min(times) * FORGOTTEN_PER_SECOND // 2
+        return 0 < self.settings.speaker.drop_from <= routes and in_time
 
     def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1

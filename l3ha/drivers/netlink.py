@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from l3ha.core.events import InterfaceChanged
 from l3ha.wire import rtnetlink
-from l3ha.wire.rtnetlink import Done, Gone, Torn
+from l3ha.wire.rtnetlink import Done, Gone, Link, Torn
 
 PROTO = 189
 """Protocol number of routes of ours (``ip route show proto 189``), so that a restart can tell them from others'."""
@@ -33,34 +33,10 @@ _BATCH = 64
 """Datagrams before other sockets are served."""
 
 _RTMGRP_LINK = 1
-_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _BLACKHOLE = 6
 
 _Request: TypeAlias = Callable[[Any], Awaitable[None]]
 Report: TypeAlias = Callable[[str], None]
-
-
-class Link(rtnetlink.Link):
-    """One interface, and what it is good for."""
-
-    __slots__ = ()
-
-    @property
-    def up(self) -> bool:
-        """Administratively up, carrier there, and not dormant or waiting for a lower layer (RFC 2863 states).
-
-        UNKNOWN is what drivers without operational states say (loopback, dummy, tunnels).
-        """
-        return bool(self.flags & _IFF_UP and self.flags & _IFF_LOWER_UP) and self.operstate in {"UP", "UNKNOWN"}
-
-    @property
-    def detail(self) -> str:
-        """Why it is up or down."""
-        if not self.flags & _IFF_UP:
-            return "administratively down"
-        if not self.flags & _IFF_LOWER_UP:
-            return "no carrier"
-        return "carrier" if self.up else f"operational state {self.operstate}"
 
 
 class LinkTable:
@@ -99,8 +75,8 @@ class LinkTable:
                 raise OSError(error, os.strerror(error))
             case Gone(index):
                 self.delete(index)
-            case rtnetlink.Link(index, name, flags, operstate):
-                self.put(Link(index, name, flags, operstate))
+            case Link() as link:
+                self.put(link)
         return False
 
     def put(self, link: Link) -> None:

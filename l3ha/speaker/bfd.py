@@ -9,7 +9,6 @@ from l3ha.base.time import MS, Duration, Instant
 from l3ha.core.bfd import BfdChanged, BfdEffect, BfdPeer, SendBfd
 from l3ha.core.bfd_sessions import BfdTrouble
 from l3ha.core.bfd_table import Bfd
-from l3ha.drivers import realtime
 from l3ha.drivers.bfd import BfdPorts
 
 RETRY: Duration = 200 * MS
@@ -19,7 +18,8 @@ News: TypeAlias = BfdChanged | BfdTrouble
 
 
 class BfdLoop:
-    """See the module. ``tell`` hands news to the speaker, ``clock`` is CLOCK_BOOTTIME."""
+    """See the module. ``tell`` hands news to the speaker, ``clock`` is CLOCK_BOOTTIME; ``unpunctual`` says why there is
+    no real-time scheduling, if there is none."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class BfdLoop:
         clock: Callable[[], Instant],
         tell: Callable[[News], None],
         log: Callable[[str], None],
+        unpunctual: str | None,
     ) -> None:
         self._machine = machine
         self._clock = clock
@@ -35,7 +36,7 @@ class BfdLoop:
         self._ports = BfdPorts()
         self._faults: dict[str, str] = {}
         """As the speaker was told them."""
-        self._punctual = False
+        self._unpunctual = unpunctual
         self._retry: Instant | None = None
         self._due: Instant | None = None
         self.deadline: Instant | None = None
@@ -48,10 +49,9 @@ class BfdLoop:
     def use(self, peers: tuple[BfdPeer, ...]) -> None:
         """Sockets for exactly these sessions. With the first it is told if there is no real-time scheduling."""
         self._ports.use(peers)
-        if peers and not self._punctual:
-            self._punctual = True
-            if (reason := realtime.become_realtime()) is not None:
-                self._log(f"real-time scheduling is not granted ({reason}): a busy machine will take BFD sessions down")
+        if peers and self._unpunctual is not None:
+            reason, self._unpunctual = self._unpunctual, None
+            self._log(f"real-time scheduling is not granted ({reason}): a busy machine will take BFD sessions down")
         self._reopened()
 
     def serve(self, ready: Container[int] = ()) -> None:

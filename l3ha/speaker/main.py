@@ -47,8 +47,8 @@ process that fails before it is ``YOUNG`` goes on draining ExaBGP for ``LINGER``
 
 BREATHE_AFTER = 2000
 BREATH_S = 0.0001
-"""Lines of ExaBGP and the pause after them: a process at real-time priority that does not sleep for two
-seconds is ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
+"""Lines of ExaBGP and the pause after them: a process at real-time priority that does not sleep for two seconds is
+ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
 
 _STDERR_ATOMIC = 4096
 """PIPE_BUF: as much as a pipe that polls as writable takes without blocking (pipe(7))."""
@@ -61,8 +61,8 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         return 2
     born = boottime()
     realtime.freeze()
-    realtime.become_realtime()  # a takeover waits for this process; where it is not granted, BFD alone complains
-    shell = Shell(Path(run_dir), born)
+    unpunctual = realtime.become_realtime()  # a takeover waits for this process
+    shell = Shell(Path(run_dir), born, unpunctual)
     try:
         shell.run()
         return 0
@@ -98,7 +98,7 @@ def _random(size: int) -> int:
 class Shell:
     """Descriptors in, effects out."""
 
-    def __init__(self, run_dir: Path, now: Instant) -> None:
+    def __init__(self, run_dir: Path, now: Instant, unpunctual: str | None) -> None:
         self._state = run_dir / STATE_NAME
         self._cannot_save = False
         self._agent = AgentLink(run_dir, log, now)
@@ -113,7 +113,7 @@ class Shell:
         """Lines of ExaBGP."""
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
-        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log)
+        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log, unpunctual)
         self._frr = FrrLoop(boottime, self._feed)
 
     def run(self) -> None:

@@ -24,6 +24,7 @@ _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 2, 3, 16, 
 _NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 0x1, 0x10, 0x300
 _IFLA_IFNAME, _IFLA_OPERSTATE = 3, 16
 _AF_BRIDGE = 7
+_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _TYPE = 0x3FFF
 """Without the two flags in the type of an attribute."""
 
@@ -44,6 +45,23 @@ class Link:
     name: str
     flags: int
     operstate: str
+
+    @property
+    def up(self) -> bool:
+        """Administratively up, carrier there, and not dormant or waiting for a lower layer (RFC 2863 states).
+
+        UNKNOWN is what drivers without operational states say (loopback, dummy, tunnels).
+        """
+        return bool(self.flags & _IFF_UP and self.flags & _IFF_LOWER_UP) and self.operstate in {"UP", "UNKNOWN"}
+
+    @property
+    def detail(self) -> str:
+        """Why it is up or down."""
+        if not self.flags & _IFF_UP:
+            return "administratively down"
+        if not self.flags & _IFF_LOWER_UP:
+            return "no carrier"
+        return "carrier" if self.up else f"operational state {self.operstate}"
 
 
 @dataclass(frozen=True, slots=True)
