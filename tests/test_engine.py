@@ -212,14 +212,14 @@ def test_lateness_is_that_of_the_step_that_a_deadline_was_for() -> None:
     lone = Lone()
     lone.step(Tick())
     lone.step(Tick(), (lone.engine.next_deadline() or 0) - lone.now)
-    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (1, 0)
+    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (2, 0), "the start, and the first deadline"
     lone.step(Tick(), (lone.engine.next_deadline() or 0) + 30 * MS - lone.now)
     late = 30 * MS
-    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (2, late)
+    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (3, late)
     lone.engine.next_deadline()
     lone.step(InterfaceChanged("eth1", True, "up"), 40 * MS)
     lone.step(Tick())
-    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (2, late), "it did not come for a deadline"
+    assert (lone.engine.lateness.count, lone.engine.lateness.worst) == (3, late), "it did not come for a deadline"
     lone.step(ClearStatistics())
     assert lone.engine.lateness.count == 0
 
@@ -247,6 +247,21 @@ def test_heartbeats_stay_on_their_grid() -> None:
     while not any(isinstance(x, Send) for x in e.step(Tick(), now)):
         now = max(now, e.next_deadline() or 0)
     assert now == due + T_H, "lateness does not add up"
+
+
+def test_with_a_short_interval_each_path_has_its_turn_and_a_dead_node_is_replaced_earlier() -> None:
+    world = World(timers=replace(TIMERS, heartbeat=60 * MS, multiplier=3))
+    world.both()
+    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
+    world.run(2 * SECOND)
+    e = engine(world)
+    decided = e.picture[ONE]
+    turns = [e.step(Tick(), e.next_deadline() or 0) for _ in range(2)]
+    assert [[type(x) for x in turn] for turn in turns] == [[Send], [Send]] and e.picture[ONE] is decided
+    world.silence(1)
+    waited = world.until(lambda: not engine(world, 2).peers[NodeId(1)].contact, SECOND)
+    assert 120 * MS <= waited <= 141 * MS
+    assert world.state(2).startswith("ACTIVE")
 
 
 def test_a_change_that_the_peer_decides_on_is_said_at_once() -> None:

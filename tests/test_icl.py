@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
+
 from l3ha.base.names import Intent, NodeId, NodeState
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.events import Datagram, Note, Send
@@ -76,7 +78,7 @@ class Link:
             for n, e in self.ends.items():
                 self.send(n, e.tick(self.now))
                 if not self.mute and (self.now - T0) % T_H == 0:
-                    self.send(n, e.beats(self.words[n], self.now))
+                    self.send(n, e.beats(self.words[n], self.now, every=True))
             due = [f for f in self.flying if f[0] <= self.now]
             self.flying = [f for f in self.flying if f[0] > self.now]
             for _, to, d in due:
@@ -422,7 +424,7 @@ def test_an_echo_of_a_sequence_that_is_long_forgotten_proves_nothing() -> None:
     x = link()
     old = next(iter(x.ends[1].paths["icl"].times))
     for _ in range(300):
-        x.ends[1].beats(x.words[1], x.now)
+        x.ends[1].beats(x.words[1], x.now, every=True)
     assert all(len(p.times) == 256 for p in x.ends[1].paths.values())
     until = x.ends[1].paths["icl"].until
     inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=old))
@@ -432,7 +434,7 @@ def test_an_echo_of_a_sequence_that_is_long_forgotten_proves_nothing() -> None:
 def test_an_echo_is_fresh_for_less_than_t_det() -> None:
     x = link()
     path = x.ends[1].paths["icl"]
-    x.ends[1].beats(x.words[1], x.now)
+    x.ends[1].beats(x.words[1], x.now, every=True)
     sent = max(path.times)
     x.now += T_DET
     until = path.until
@@ -446,10 +448,10 @@ def test_an_echo_is_fresh_for_less_than_t_det() -> None:
 
 def test_words_are_numbered_and_counted_one_by_one() -> None:
     x = keyed()
-    x.ends[1].beats(x.words[1], x.now)
+    x.ends[1].beats(x.words[1], x.now, every=True)
     paths = x.ends[1].paths.values()
     assert [list(p.times) for p in paths] == [[1], [2], [3]] and [p.sent for p in paths] == [1, 1, 1]
-    assert Link().ends[1].beats(x.words[1], T0) == [], "nobody can read them without a session"
+    assert Link().ends[1].beats(x.words[1], T0, every=True) == [], "nobody can read them without a session"
 
 
 def test_our_words_are_wanted_at_once_by_a_peer_that_has_just_come_into_contact() -> None:
@@ -457,7 +459,7 @@ def test_our_words_are_wanted_at_once_by_a_peer_that_has_just_come_into_contact(
     x.cut = {(1, p) for p in ALL}
     x.run(3 * T_DET)
     end, seen = x.ends[1], []
-    x.ends[1].beats(x.words[1], x.now)
+    x.ends[1].beats(x.words[1], x.now, every=True)
     for n, (name, path) in enumerate(end.paths.items()):
         beat = replace(words(2), path=name, sequence=9000 + n, echo=max(path.times))
         data = x.ends[2].session.seal(encode(beat), x.now)
@@ -471,7 +473,7 @@ def test_our_words_are_wanted_at_once_by_a_peer_that_has_just_come_into_contact(
 def test_after_a_sleep_nothing_sent_before_it_proves_a_path() -> None:
     x = link()
     end = x.ends[1]
-    end.beats(x.words[1], x.now)
+    end.beats(x.words[1], x.now, every=True)
     before = max(end.paths["icl"].times)
     now = x.now + T_DET // 2 + MS
     end.pause(now)
@@ -523,7 +525,7 @@ def test_the_first_word_after_silence_is_news_though_it_says_the_same() -> None:
 
 def test_no_round_trip_is_negative() -> None:
     x = link()
-    x.ends[1].beats(x.words[1], x.now)
+    x.ends[1].beats(x.words[1], x.now, every=True)
     sent = max(x.ends[1].paths["icl"].times)
     x.now += MS
     inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=sent, echo_age=SECOND))
@@ -555,7 +557,7 @@ def test_a_witness_that_fell_t_det_before_the_end_is_one_and_no_later() -> None:
         end = x.ends[1]
         fell = max(end.paths["r1"].until, end.paths["r2"].until)
         x.now = fell - 1
-        end.beats(x.words[1], x.now)
+        end.beats(x.words[1], x.now, every=True)
         inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=max(end.paths["icl"].times)))
         end.expire(fell)
         assert x.up(1) == {"icl"}
@@ -571,3 +573,96 @@ def test_a_peer_that_makes_up_versions_does_not_fill_the_log() -> None:
         assert data is not None
         x.deliver(1, Datagram("icl", address(2, "icl"), 255, data))
     assert len(x.notes) == 9 and x.drops(1)[Drop.BAD_HEARTBEAT] == 20
+
+
+# --- the paths take turns ---------------------------------------------------------------------------------------------
+
+FAST = replace(TIMERS, heartbeat=60 * MS, multiplier=3)
+
+
+def fast(*paths: str) -> Link:
+    """Both ends at 60 ms x 3, on these paths."""
+    x = link()
+    for n, end in x.ends.items():
+        end.reconfigure(replace(settings(n), timers=FAST))
+        end.paths = {name: end.paths[name] for name in paths}
+    return x
+
+
+def rounds(x: Link, count: int, interval: int = FAST.heartbeat) -> None:
+    """Both ends speak when they are due, until this many intervals are over."""
+    x.mute = True
+    for _ in range(count * interval // MS):
+        for n, end in x.ends.items():
+            if x.now >= end.due:
+                x.send(n, end.beats(x.words[n], x.now, every=False))
+        x.run(MS)
+
+
+def silence(x: Link) -> int:
+    """From the last word of node 2, which is cut off now, to the end of contact."""
+    x.cut = {(2, p) for p in ALL}
+    x.run(2 * MS)
+    end = x.ends[1]
+    while end.contact:
+        at = end.next_deadline(x.now)
+        assert at is not None and at >= x.now, "it is judged in time"
+        rounds(x, 1, MS)
+    return (end.lost_at or 0) - max(p.heard or 0 for p in end.paths.values())
+
+
+def test_paths_take_turns_where_the_interval_is_short() -> None:
+    x = fast(*ALL)
+    rounds(x, 2)
+    x.log.clear()
+    rounds(x, 10)
+    sent = [d.path for to, d in x.log if to == 1]
+    assert {p: sent.count(p) for p in ALL} == dict.fromkeys(ALL, 10)
+    dues = sorted(p.due % FAST.heartbeat for p in x.ends[2].paths.values())
+    assert dues == [0, 20 * MS, 40 * MS]
+    x = link()
+    rounds(x, 10)
+    assert len({p.due for p in x.ends[2].paths.values()}) == 1, "at 100 ms and more they speak together"
+
+
+@pytest.mark.parametrize(("paths", "expected"), [(("icl", "r1", "r2"), 140), (("icl", "r1"), 150), (("icl",), 180)])
+def test_silence_is_certain_when_every_path_missed_two_and_one_missed_three(
+    paths: tuple[str, ...], expected: int
+) -> None:
+    x = fast(*paths)
+    rounds(x, 4)
+    assert silence(x) == expected * MS
+
+
+def test_words_on_all_paths_at_once_move_nothing_forward() -> None:
+    x = fast(*ALL)
+    rounds(x, 4)
+    x.send(2, x.ends[2].beats(x.words[2], x.now, every=True))
+    x.run(2 * MS)
+    assert silence(x) == 3 * FAST.heartbeat
+
+
+def test_a_path_that_is_silent_itself_brings_nothing_forward() -> None:
+    x = fast(*ALL)
+    rounds(x, 4)
+    x.cut = {(2, "r1"), (2, "r2")}
+    rounds(x, 2)
+    assert silence(x) == 3 * FAST.heartbeat, "r1 and r2 missed a turn before icl did"
+
+
+def test_one_lost_round_of_all_paths_is_survived_and_so_are_two() -> None:
+    for lost in (1, 2):
+        x = fast(*ALL)
+        rounds(x, 4)
+        x.cut = {(2, p) for p in ALL}
+        rounds(x, lost)
+        x.cut.clear()
+        rounds(x, 4)
+        assert x.ends[1].contact and x.up(1) == ALL and not any("lost" in n.text for n in x.notes)
+
+
+def test_a_grace_lengthens_the_patience_of_all_paths_together() -> None:
+    x = fast(*ALL)
+    x.words[2] = words(2, intent=Intent.RESTARTING, grace=2 * SECOND)
+    rounds(x, 4)
+    assert silence(x) == 140 * MS + 2 * SECOND

@@ -257,7 +257,7 @@ class Louder(IclPeer):
     """Draws entropy that nothing is made of."""
 
     def tick(self, now: Instant) -> list[Send]:
-        if now == 5 * SECOND + 60 * MS:  # an instant at which nothing else is drawn
+        if now == 5 * SECOND + 260 * MS:  # an instant at which nothing else is drawn
             self.session._entropy(1)
         return super().tick(now)
 

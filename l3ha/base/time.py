@@ -22,10 +22,10 @@ _UNITS = {"us": US, "ms": MS, "s": SECOND, "m": MINUTE, "min": MINUTE, "h": HOUR
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h)")
 
 
-def after(now: Instant, interval: Duration) -> Instant:
-    """The next multiple of ``interval``: what has the same interval in one process is due at the same instants, so that
-    one turn of the loop serves all of it."""
-    return now - now % interval + interval
+def after(now: Instant, interval: Duration, turn: Duration = 0) -> Instant:
+    """The next multiple of ``interval``, plus ``turn``: what has the same interval in one process is due at the same
+    instants, so that one turn of the loop serves all of it."""
+    return now - (now - turn) % interval + interval
 
 
 def parse_duration(text: str) -> Duration:

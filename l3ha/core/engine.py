@@ -17,7 +17,7 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import EchoTarget, MonitorKind, Settings
-from l3ha.base.time import MS, Duration, Instant, after
+from l3ha.base.time import MS, SECOND, Duration, Instant, after
 from l3ha.core import echoes, monitors, picture, requests
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
@@ -55,7 +55,7 @@ from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
 from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
-from l3ha.wire.heartbeat import routes_digest
+from l3ha.wire.heartbeat import Heartbeat, routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report, Wish
 
@@ -92,15 +92,19 @@ class Engine:
         self.picture: dict[SrgId, Facts] = {}
         """The facts that the last step decided on, per group."""
         self._equip(now)
-        self._next_beat = now
         self._said: tuple[object, ...] | None = None
+        """What the peers decide on, as it was last said; None: it must be said again now."""
         self._open = False
         """False until the speaker has told what it advertises (or T_det is over): before that we say nothing, so that a
         restart cannot be heard as "not ACTIVE"."""
         self._misled: set[SrgId] = set()
         self._stop: Stop | None = None
         self._first = True
-        self._deadline: Instant | None = None
+        self._decision: Instant = now
+        """When there may be something to decide without another event. A step that decided nothing can only have moved
+        that away, so what was known is still early enough."""
+        self._words: Heartbeat | None = None
+        """What heartbeats say, since the last decision."""
         self.lateness = Lateness()
 
     # --- doors ------------------------------------------------------------------------------------------------
@@ -119,24 +123,31 @@ class Engine:
         elif now - self._last > self.settings.timers.detection:
             event = self._pause(event, now, out)
         self._last = now
-        if self._deadline is not None and now >= self._deadline and isinstance(event, Tick):
-            self.lateness.record(now - self._deadline)
+        if isinstance(event, Tick) and now >= (wanted := self.next_deadline()):
+            self.lateness.record(now - wanted)
         if self._take(event, now, out):
-            self._run(now, out, judge=isinstance(event, Tick))
-            self._deadline = None
+            self._words = None
+            judge, due = isinstance(event, Tick), now >= self._decision
+            before = (self.node.state, self.speaker.number)
+            self._run(now, out, judge=judge)
+            turned = before != (self.node.state, self.speaker.number)  # and the groups were decided without that
+            self._decision = now + 1 if turned or (due and not judge) else self._earliest(now)
+        elif isinstance(event, Tick) and self._open:
+            self._beat(now, out, every=False)
         return tuple(out)
 
-    def next_deadline(self) -> Instant | None:
-        """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever.
+    def next_deadline(self) -> Instant:
+        """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
+        return min(self._decision, self._turn()) if self._open else self._decision
 
-        A step that decided nothing can only have moved deadlines away, so the one that was known is still early enough.
-        """
-        if self._deadline is None:
-            self._deadline = self._earliest(self._last)
-        return self._deadline
+    def _turn(self) -> Instant:
+        """When a heartbeat is due; a lone node's loop has its pace, too, because rule *pause* judges by it."""
+        if not self.peers:
+            return after(self._last, self.settings.timers.heartbeat)
+        return min([p.due for p in self.peers.values()])
 
     def _earliest(self, now: Instant) -> Instant:
-        times: list[Instant | None] = [self._next_beat]
+        times: list[Instant | None] = [after(now, SECOND)]
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
         times += [p.next_deadline(now) for p in self.peers.values()]
@@ -169,7 +180,8 @@ class Engine:
         self.speaker.pause(now)
         for machine in self.srgs.values():
             out += machine.pause(now)
-        self._next_beat = now
+        self._said = None
+        self._decision = now
         return Tick() if isinstance(event, Datagram | EchoAnswer) else event
 
     def _take(self, event: Event, now: Instant, out: list[Effect]) -> bool:
@@ -179,7 +191,7 @@ class Engine:
         """
         match event:
             case Tick():
-                pass
+                return now >= self._decision
             case Datagram():
                 return self._datagram(event, now, out)
             case EchoAnswer(target, data):
@@ -234,7 +246,7 @@ class Engine:
         if peer.contact and not was:
             self._contact_changed()
         if eager:
-            self._next_beat = now
+            self._said = None
         if peer.news:
             self._hear_of_arbiters()
         return peer.news
@@ -294,7 +306,7 @@ class Engine:
         self._stopping(now, out)
         self._remember(out)
         self._announce(now, out)
-        self._beat(now, out)
+        self._say(now, out)
 
     def _timers(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
         if not self._open and now - self.started >= self.settings.timers.detection:
@@ -338,7 +350,7 @@ class Engine:
             for machine in self.srgs.values():
                 self._group(machine, now, out)
         if word is StopWord.SAY:
-            self._next_beat = now
+            self._said = None
         if word is StopWord.DONE:
             renewal = self.speaker.renew(self.grace + self.settings.timers.lease)
             if stop.intent is Intent.RESTARTING and renewal is not None:
@@ -378,18 +390,21 @@ class Engine:
             text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
             out.append(Note(NoteKind.NEIGHBOR, text))
 
-    def _beat(self, now: Instant, out: list[Effect]) -> None:
+    def _say(self, now: Instant, out: list[Effect]) -> None:
         if not self._open:
-            self._next_beat = max(self._next_beat, now + self.settings.timers.heartbeat)
             return
         decisive = picture.decisive(self, now)
-        if now < self._next_beat and decisive == self._said:
-            return
-        self._next_beat = after(now, self.settings.timers.heartbeat)
+        every = decisive != self._said
         self._said = decisive
-        said = picture.words(self, now)
+        self._beat(now, out, every=every)
+
+    def _beat(self, now: Instant, out: list[Effect], *, every: bool) -> None:
+        if not every and now < self._turn():
+            return
+        if self._words is None or any(m.grant for m in self.srgs.values()):  # what is left of a grant counts down
+            self._words = picture.words(self, now)
         for peer in self.peers.values():
-            out += peer.beats(said, now)
+            out += peer.beats(self._words, now, every=every)
 
     # --- parts ------------------------------------------------------------------------------------------------
 

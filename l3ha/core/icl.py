@@ -4,6 +4,12 @@ A path is up while, within T_det, a datagram of the present session arrived on i
 had sent on it less than T_det before. So delayed or replayed traffic and one-way paths are down. Contact: some path is
 up. Heard: some valid datagram within T_det, echo or not.
 
+Where T_h is short the paths take turns, spread evenly over it. So the silence of all of them is certain before the path
+that spoke last is down by itself (``IclPeer._ahead``). With T_det = 3 T_h, every path missed twice and one thrice:
+
+    sent | a   b   c | a   b   c | .   .   . | .   .   . | .
+                               ^ last word     contact is lost ^
+
     datagram -> source, TTL -> session (seal, replay) -> heartbeat -> node, path -> incarnation -> sequence -> facts
 """
 
@@ -15,7 +21,7 @@ from dataclasses import dataclass, field
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Path, Peer, Settings
-from l3ha.base.time import SECOND, Duration, Instant
+from l3ha.base.time import MS, SECOND, Duration, Instant, after
 from l3ha.core.events import Datagram, Note, NoteKind, Send
 from l3ha.core.session import Handshake, Opened, Session
 from l3ha.wire.codec import decode, encode
@@ -28,6 +34,9 @@ MAX_GRACE: Duration = 5 * SECOND
 SENT_REMEMBERED = 256
 """Own sequence numbers remembered per path, to judge echoes by."""
 
+TURNS_BELOW: Duration = 100 * MS
+"""Paths take turns where T_h is shorter: up to T_h is won, and the loop wakes twice as often."""
+
 NEVER: Instant = -(1 << 62)
 
 
@@ -39,10 +48,15 @@ class PathState:
     up: bool = False
     since: Instant | None = None
     until: Instant = NEVER
+    """When it is down, unless it is heard again."""
+    alone: Instant = NEVER
+    """When it is, if by then no other path was heard either."""
     heard: Instant | None = None
     newest: int = 0
     """Newest sequence of the peer's present incarnation heard here."""
     rtt: Duration | None = None
+    due: Instant = NEVER
+    """When its next heartbeat is due."""
     sent: int = 0
     received: int = 0
     fell: Instant = NEVER
@@ -70,6 +84,8 @@ class IclPeer:
         known, which costs a small part of a decision."""
         self.witnesses: frozenset[str] = frozenset()
         """Routers of the witness paths that were up at the end of the last contact."""
+        self.due: Instant = NEVER
+        """When the next heartbeat is due on some path."""
         self._sequence = 0
         self._ordinal = -1
         self._heard_until: Instant = NEVER
@@ -87,7 +103,7 @@ class IclPeer:
         return self.settings.timers.detection
 
     def heard(self, now: Instant) -> bool:
-        """Some valid datagram within T_det (or we slept within T_det, and cannot tell)."""
+        """Some valid datagram a moment ago (or we slept within T_det, and cannot tell)."""
         return now < self._heard_until
 
     def age(self, now: Instant) -> Duration:
@@ -135,21 +151,30 @@ class IclPeer:
             self.session.kick(now)
         return [s for data in self.session.tick(now) for s in self._everywhere(data)]
 
-    def beats(self, template: Heartbeat, now: Instant) -> list[Send]:
-        """The node's words on every path, each with its own sequence and echo; nothing without a session."""
+    def beats(self, template: Heartbeat, now: Instant, *, every: bool) -> list[Send]:
+        """The node's words on each path that is due, or on every one; nothing without a session.
+
+        Each path has its own sequence, echo and turn.
+        """
         out: list[Send] = []
-        for name, path in self.paths.items():
+        interval = self.settings.timers.heartbeat
+        turn = interval // len(self.paths) if interval < TURNS_BELOW else 0
+        for place, (name, path) in enumerate(self.paths.items()):
+            if not every and now < path.due:
+                continue
+            path.due = after(now, interval, place * turn)
             self._sequence += 1
             age = 0 if path.heard is None else now - path.heard
             hop = Hop(name, self._sequence, path.newest, age)
             data = self.session.seal(encode(template, hop), now)
             if data is None:
-                break
+                continue
             path.times[self._sequence] = now
             if len(path.times) > SENT_REMEMBERED:
                 path.times.popitem(last=False)
             path.sent += 1
             out.append(Send(name, path.path.remote, data))
+        self.due = min(p.due for p in self.paths.values())
         return out
 
     def expire(self, now: Instant) -> list[Note]:
@@ -158,7 +183,8 @@ class IclPeer:
         for path in self.paths.values():
             if path.up and now >= path.until:
                 notes.append(self._path_down(path, now))
-        if self.contact and not any(p.up for p in self.paths.values()):
+        if self.contact and now >= self._silent():
+            notes += [self._path_down(p, now) for p in self.paths.values() if p.up]
             self._lose(now)
             notes.append(Note(NoteKind.PEER, f"contact with {self.peer.name} lost", alarm=True))
         return notes
@@ -188,6 +214,8 @@ class IclPeer:
     def next_deadline(self, now: Instant) -> Instant | None:
         """When a path may fall, or the session wants to send."""
         times = [p.until for p in self.paths.values() if p.up]
+        if self.contact:
+            times.append(self._silent())
         due = self.session.next_deadline()
         if due is not None:
             times.append(due)
@@ -218,12 +246,14 @@ class IclPeer:
         path.heard = self._heard_at = now
         self.heard_ever = True
         patience = self.detection + (min(beat.grace, MAX_GRACE) if beat.intent is Intent.RESTARTING else 0)
-        self._heard_until = max(self._heard_until, now + patience)
+        ahead = self._ahead(now)
+        self._heard_until = max(self._heard_until, now + patience - ahead)
         sent = path.times.get(beat.echo)
         fresh = sent is not None and now - sent < self.detection
         if fresh and sent is not None:
             path.rtt = max(0, now - sent - beat.echo_age)
             path.until = now + patience
+            path.alone = path.until - ahead
             notes += self._path_up(path, now)
         if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
             self.news = self.news or self.beat is None or _decisive(beat) != _decisive(self.beat)
@@ -231,6 +261,19 @@ class IclPeer:
             self._echoed_at = sent if sent is not None else NEVER
             notes += self._compare()
         return notes
+
+    def _silent(self) -> Instant:
+        """When all paths together have been silent for too long."""
+        return max((p.alone for p in self.paths.values() if p.up), default=NEVER)
+
+    def _ahead(self, now: Instant) -> Duration:
+        """How much less than T_det after this datagram the peer's silence is certain; less than T_h.
+
+        T_det is up for the path that was heard first in this round: it has missed ``multiplier`` heartbeats then, and
+        every other path one less, as many as a single path may miss in any case.
+        """
+        since = [now - p.heard for p in self.paths.values() if p.heard is not None]
+        return max((age for age in since if age < self.settings.timers.heartbeat), default=0)
 
     def _refuse(self, beat: Heartbeat, path: PathState, ordinal: int) -> Drop | None:
         if beat.cluster != self.settings.cluster:

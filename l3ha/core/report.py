@@ -285,7 +285,8 @@ def _diagnostic(number: int) -> str:
 def _routes(e: Engine) -> tuple[RouteStatus, ...]:
     wish = e.speaker.wish
     out = []
-    for n in wish.neighbors if wish else ():
+    place = {n.name: at for at, n in enumerate(e.settings.neighbors)}
+    for n in sorted(wish.neighbors, key=lambda n: place[n.name]) if wish else ():
         state = e.speaker.neighbors.get(n.name)
         confirmed = state is not None and state.up and state.confirmed == e.speaker.number
         for group in n.routes:

@@ -274,7 +274,7 @@ class SpeakerLink:
         first = self.settings.neighbors[0] if self.settings.neighbors else None
         generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
         groups = [] if withdraw else self._groups()
-        neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self.settings.neighbors)
+        neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self._in_turn())
         self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
         for state in self.neighbors.values():
             if state.behind_since is None:
@@ -294,6 +294,14 @@ class SpeakerLink:
             fallback += _groups(n, srg, Level.LOW, Term(0), rank, families)
         drop = n.router in covered and self._may_drop(n, sum(len(g.prefixes) for g in routes))
         return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr, drop)
+
+    def _in_turn(self) -> tuple[Neighbor, ...]:
+        """The neighbors, in the order in which they are told: one after the other, and each node begins elsewhere, so
+        that where both nodes have something to say every router hears the first of it early."""
+        s = self.settings
+        nodes = sorted((s.id, *(p.id for p in s.peers)))
+        start = nodes.index(s.id) * len(s.neighbors) // len(nodes)
+        return s.neighbors[start:] + s.neighbors[:start]
 
     def _groups(self) -> list[_Group]:
         s = self.settings

@@ -92,7 +92,7 @@ def variant(seed: int) -> Variant:
     """The stage of a seed. Short T_boot and T_recover make a run cheap and races likelier."""
     rng = generator(f"{seed}/variant")
     return Variant(
-        heartbeat=rng.choice((100, 200, 250)) * MS,
+        heartbeat=rng.choice((50, 100, 200, 250)) * MS,
         multiplier=rng.choice((3, 5, 5)),
         boot=rng.choice((2, 2, 3, 5)) * SECOND,
         recover=rng.choice((1, 1, 3)) * SECOND,

@@ -56,7 +56,7 @@ BUDGETS = (
     Budget(
         "silent-death",
         "Silent death of the active node, line by line (l3ha, fast)",
-        "detection: the last heartbeat is 150 ms old",
+        "detection: every path has missed two heartbeats and one the third",
         _HEIR,
         ("peer", "lost"),
         ROUTERS,
