@@ -5,7 +5,8 @@
 
     pause? -> the event -> timers -> node -> groups -> memory -> speaker -> heartbeats
 
-Memory comes before anything that uses a number (terms are on disk before a router or the peer hears of them).
+Memory comes before anything that uses a number: terms are on disk before a router or the peer hears of them. A wish
+that only lowers uses none, and goes first.
 """
 
 from __future__ import annotations
@@ -304,8 +305,8 @@ class Engine:
         unproved = echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)
         out += [echo.again(now, self._entropy) for echo, due in unproved if now >= due]
         self._stopping(now, out)
-        self._remember(out)
-        self._announce(now, out)
+        numbers, wish = self._remember(), self._announce(now)
+        out += wish + numbers if self._lowers(numbers) else numbers + wish
         self._say(now, out)
 
     def _timers(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
@@ -365,30 +366,36 @@ class Engine:
         idle = (m for m in self.srgs.values() if m.move is None)
         requests.away(idle, STOPPED if stopping else "maintenance")
 
-    def _remember(self, out: list[Effect]) -> None:
+    def _remember(self) -> list[Effect]:
         if not self._open:
-            return  # nothing is decided yet, and what is on disk may still be wanted by rule resume
+            return []  # nothing is decided yet, and what is on disk may still be wanted by rule resume
         memories = (m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values())
         changed = tuple(m for m in memories if m.seen > 0 and self._saved.get(m.srg) != m)
-        if changed:
-            self._saved = {**self._saved, **{m.srg: m for m in changed}}
-            out.append(Remember(changed))
+        if not changed:
+            return []
+        self._saved = {**self._saved, **{m.srg: m for m in changed}}
+        return [Remember(changed)]
 
-    def _announce(self, now: Instant, out: list[Effect]) -> None:
+    def _lowers(self, numbers: list[Effect]) -> bool:
+        """Whether no router hears of these numbers: then it need not wait for the disk to be rid of us."""
+        return not any(
+            self.srgs[m.srg].level is Level.HIGH for r in numbers if isinstance(r, Remember) for m in r.groups
+        )
+
+    def _announce(self, now: Instant) -> list[Effect]:
         if not self._open:
-            return
+            return []
         levels = {m.srg.id: (m.level, m.term) for m in self.srgs.values()}
         levels[SrgId(0)] = (self.node.level, Term(0))
         line = self.speaker.tell(
             levels, now, covered=partial(picture.covered, self), withdraw=self.intent is Intent.LEAVING
         )
         if line is None:
-            return
-        out.append(ToSpeaker(wishline.encode(line)))
+            return []
         ended = [n.name for n in line.neighbors if n.drop] if isinstance(line, Wish) else []
-        if ended:
-            text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
-            out.append(Note(NoteKind.NEIGHBOR, text))
+        text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
+        note: list[Effect] = [Note(NoteKind.NEIGHBOR, text)] if ended else []
+        return [ToSpeaker(wishline.encode(line)), *note]
 
     def _say(self, now: Instant, out: list[Effect]) -> None:
         if not self._open:

@@ -22,7 +22,7 @@ an earlier process (``saved``) is used for nothing but that: a new helper whose 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from l3ha.base.names import LeaseEnd, Level
@@ -103,24 +103,44 @@ class Speaker:
 
     # --- doors ------------------------------------------------------------------------------------------------------
 
-    def step(self, event: SpeakerEvent, now: Instant) -> tuple[SpeakerEffect, ...]:
-        """One event, and what follows from it, in order."""
+    def step(self, event: SpeakerEvent, now: Instant) -> Iterator[SpeakerEffect]:
+        """One event, and what follows from it, in order. To be exhausted; what comes first is told before the rest is
+        thought of, because routers wait for the command, and nobody for a report or the file."""
         self._out = []
-        answer = False
+        answer = self._take(event, now)
+        if isinstance(event, ExabgpGone):
+            yield from self._told()
+            return
+        self._send(now)
+        yield from self._told()
+        wish = self._wish or self._saved
+        self._out += self.bfd.use(wish.neighbors if wish else (), now)
+        self._tell(now, answer=answer)
+        if self._unsaved is not None:
+            self._out.append(Save(self._unsaved))
+            self._unsaved = None
+        yield from self._told()
+
+    def _told(self) -> list[SpeakerEffect]:
+        out, self._out = self._out, []
+        return out
+
+    def _take(self, event: SpeakerEvent, now: Instant) -> bool:
+        """Whether the agent waits for a report now."""
         match event:
             case ExabgpLine(data):
                 self._exabgp(exabgp.decode(data), now)
             case AgentUp():
-                self._agent = answer = True
+                self._agent = True
+                return True
             case AgentLine(data):
-                answer = self._agent_line(data, now)
+                return self._agent_line(data, now)
             case AgentDown():
                 self._agent = False
                 self._log("the agent is gone; the lease decides")
             case ExabgpGone():
                 self._out += self.bfd.leave()
                 self._goodbye("ExaBGP is gone")
-                return tuple(self._out)
             case BfdChanged():
                 if (text := told(event)) is not None:
                     self._log(text)
@@ -133,14 +153,7 @@ class Speaker:
                 self._log(f"bfdd in {directory}: {reason}")
             case Tick():
                 self._timers(now)
-        wish = self._wish or self._saved
-        self._out += self.bfd.use(wish.neighbors if wish else (), now)
-        self._send(now)
-        self._tell(now, answer=answer)
-        if self._unsaved is not None:  # last, because routers wait for the command and nobody for the file
-            self._out.append(Save(self._unsaved))
-            self._unsaved = None
-        return tuple(self._out)
+        return False
 
     def next_deadline(self) -> Instant | None:
         """When ``step(Tick(), …)`` is wanted."""

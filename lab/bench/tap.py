@@ -14,13 +14,16 @@ import tempfile
 import time
 from pathlib import Path
 
+PRIORITY = 20
+"""Those that are measured have 10. So the instant of the command is noted, not when they have nothing more to do."""
+
 
 def main(path: str, *argv: str) -> int:
     """Pass on until the program ends; its exit code."""
     with Path(path).open("ab", buffering=0) as log, subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         with contextlib.suppress(OSError):  # not everywhere permitted; then what it adds is measured with the rest
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
         for line in child.stdout:
             now = time.monotonic_ns()
             sys.stdout.buffer.write(line)
