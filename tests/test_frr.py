@@ -15,7 +15,7 @@ from l3ha.base.names import LeaseEnd
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.bfd_frr import YOUNG, FrrAnswer, FrrSessions, FrrSilent, UseFrr
 from l3ha.core.speaker import Speaker
-from l3ha.core.speaker_events import AgentLine, AgentUp, Log, ToAgent
+from l3ha.core.speaker_events import AgentLine, AgentUp, Log, SpeakerEffect, SpeakerEvent, ToAgent
 from l3ha.speaker.frr import GIVE_UP, PATIENCE, RETRY, FrrLoop
 from l3ha.wire import frr, wishline
 from l3ha.wire.bfd import Diagnostic, State
@@ -259,16 +259,19 @@ def test_the_speaker_asks_and_tells() -> None:
         neighbors = tuple(NeighborWish(f"r{n}", f"10.7.{n}.2", (), (), None, x) for n, x in enumerate(asked))
         return AgentLine(wishline.encode(Wish(7, number, SECOND, LeaseEnd.LOWER, (1, 1), neighbors)))
 
-    speaker.step(AgentUp(), T0)
+    def step(event: SpeakerEvent) -> list[SpeakerEffect]:
+        return list(speaker.step(event, T0))
+
+    step(AgentUp())
     slow = FrrWish(HOME, SECOND, US, None, None)
-    assert UseFrr(((HOME, 100 * MS),)) in speaker.step(wish(1, slow, ASKED), T0), "the fastest of a bfdd"
-    assert not any(isinstance(e, UseFrr) for e in speaker.step(wish(2, slow, ASKED), T0))
-    effects = speaker.step(FrrSilent(HOME, "no answer for 1s"), T0)
+    assert UseFrr(((HOME, 100 * MS),)) in step(wish(1, slow, ASKED)), "the fastest of a bfdd"
+    assert not any(isinstance(e, UseFrr) for e in step(wish(2, slow, ASKED)))
+    effects = step(FrrSilent(HOME, "no answer for 1s"))
     assert Log(f"bfdd in {HOME}: no answer for 1s") in effects
     assert any(isinstance(e, ToAgent) and b'"error":"no answer for 1s"' in e.data for e in effects)
-    again = speaker.step(FrrSilent(HOME, "no answer for 1s"), T0)
+    again = step(FrrSilent(HOME, "no answer for 1s"))
     assert not any(isinstance(e, ToAgent) for e in again), "that is no news"
-    assert UseFrr(()) in speaker.step(wish(3), T0)
+    assert UseFrr(()) in step(wish(3))
     assert speaker.status(T0).bfd == ()
 
 
