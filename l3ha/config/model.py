@@ -64,10 +64,14 @@ class Icl(Section):
         "this file.",
     )
     interval: Span = Field(
-        default=100 * MS, description="T_h: time between heartbeats on each path; a change is sent at once."
+        default=100 * MS,
+        description="T_h: time between heartbeats on each path; a change is sent at once. "
+        "Below 100ms the paths take turns.",
     )
     multiplier: Annotated[int, *between(2, 100)] = Field(
-        default=5, description="T_det = multiplier x interval: silence for that long on all paths ends contact."
+        default=5,
+        description="T_det = multiplier x interval: silence for that long on all paths ends contact, and earlier "
+        "where n paths take turns: after (multiplier - 1 + 1/n) x interval.",
     )
     allow_unsafe_timers: bool = Field(
         default=False,

@@ -57,7 +57,7 @@ def frr_answer(data: bytes) -> None:
     assert isinstance(found, frr.BadAnswer | tuple)
     assert not isinstance(found, frr.BadAnswer) or 0 < len(str(found)) < LONGEST_SHOWN
     machine = Machine(1, 1, None, 0, bytes)
-    machine.step(AgentLine(wishline.encode(FRR_WISH)), 0)
+    list(machine.step(AgentLine(wishline.encode(FRR_WISH)), 0))
     for at, event in enumerate((FrrAnswer("/frr", text), FrrSilent("/frr", "gone"), FrrAnswer("/frr", text))):
         now = 10 * SECOND * (at + 1)
         for effect in machine.step(event, now):
