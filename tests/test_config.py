@@ -561,3 +561,32 @@ def test_many_routes_want_a_slower_clock() -> None:
     document = parse(slow.encode(), FILE)
     assert not errors_of(document)
     assert not [f for f in lint.warnings(document) if f.key == "timers.bgp"]
+
+
+MANY = ", ".join(f'"10.{n // 250}.{n % 250}.0/24"' for n in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("", "", ""),
+        ("[srg.2]", '[srg.0]\nroutes = ["10.99.0.0/16"]\n[srg.2]', "srg.0 has routes of its own"),
+        ("[srg.2]", '[[srg.0.monitor]]\nname = "x"\nbgp = "r1"\n[srg.2]', "srg.0 watches it"),
+        ("[node.n1.neighbor.r2]", '[node.n1.neighbor.r2]\nrouter = "r1"', "its router has several sessions"),
+        ("[speaker]", "[srg.0]\nroutes = ['10.99.0.0/16']\n[speaker]\ndrop_from = 0", ""),
+    ],
+)
+def test_where_many_routes_are_lowered_one_by_one_all_the_same(old: str, new: str, reason: str) -> None:
+    text = TEXT + f"[srg.2]\npriority = {{ n1 = 1, n2 = 2 }}\nroutes = [{MANY}]\n"
+    assert old in text
+    found = [f.text for f in lint.warnings(parse(text.replace(old, new, 1).encode(), FILE)) if "drop_from" in f.key]
+    assert all(reason in text and "neighbor r" in text for text in found) and bool(found) == bool(reason), found
+
+
+def test_a_session_with_a_short_hold_time_is_not_kept_waiting_for_many_routes() -> None:
+    routes = ", ".join(f'"10.{n // 250}.{n % 250}.0/24"' for n in range(3500))
+    text = (TEXT + f"[srg.2]\npriority = {{ n1 = 1, n2 = 2 }}\nroutes = [{routes}]\n").replace(
+        "hold_time = 9", "hold_time = 3", 1
+    )
+    found = [f.text for f in lint.warnings(parse(text.encode(), FILE)) if f.key == "speaker.drop_from"]
+    assert len(found) == 2 and all("of node n1" in f and "half a hold time of 3 s" in f for f in found), found

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from l3ha.base.errors import Fault
+from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.settings import Profile
 from l3ha.base.time import SECOND
 from l3ha.base.time import format_duration as d
@@ -30,6 +31,7 @@ def warnings(document: Document) -> Iterator[Fault]:
     yield from _routers(document)
     yield from _timers(document)
     yield from _bulk(document)
+    yield from _one_by_one(document)
     if not document.groups:
         yield document.fault(("srg",), "there is no group; nothing will fail over. Write a table [srg.1]")
     for number, group in document.groups.items():
@@ -147,6 +149,38 @@ def _bulk(document: Document) -> Iterator[Fault]:
             "and settle no less"
         )
         yield document.fault(("timers", "bgp"), text)
+
+
+def _one_by_one(document: Document) -> Iterator[Fault]:
+    """Sessions with enough routes to be ended when their node fails, and why that is not done all the same."""
+    speaker = document.speaker
+    assert speaker is not None
+    if not speaker.drop_from:
+        return
+    versions = Counter(version_of(route) for group in document.groups.values() for route in group.routes)
+    for name, node in document.nodes.items():
+        for key, n in node.neighbor.items():
+            count = sum(versions[version] for version in (4, 6) if _carries(n, version))
+            reason = _kept(document, node, key, count)
+            if count >= speaker.drop_from and reason:
+                text = f"of no effect at neighbor {key} of node {name}, which has {count} routes: {reason}"
+                yield document.fault(("speaker", "drop_from"), f"{text}. They are lowered one by one")
+
+
+def _kept(document: Document, node: Node, key: str, count: int) -> str:
+    """Why a session is never ended; empty where it may be. The agent's own rule is ``SpeakerLink._may_drop``."""
+    own, routers = document.node_group, Counter(build.router_of(k, n) for k, n in node.neighbor.items())
+    assert own is not None
+    if own.routes:
+        return "srg.0 has routes of its own, which no peer covers"
+    if any(key in (m.bgp, m.bfd) for m in own.monitor):
+        return "srg.0 watches it, and would take the end for a failure of the node"
+    if routers[build.router_of(key, node.neighbor[key])] > 1:
+        return "its router has several sessions"
+    shortest = min((n.hold_time for n in node.neighbor.values() if n.hold_time), default=0)
+    if shortest and count > shortest * FORGOTTEN_PER_SECOND // 2:
+        return f"ExaBGP would be busy with it for more than half a hold time of {shortest} s"
+    return ""
 
 
 def _group(document: Document, at: KeyPath, group: Group) -> Iterator[Fault]:

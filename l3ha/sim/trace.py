@@ -16,6 +16,7 @@ def told(effect: Note | Answer) -> str:
     match effect:
         case Note(kind, text):
             rule = f" [{effect.rule}]" if effect.rule else ""
-            return f"{kind}{rule} {text}"
+            named = text.startswith(f"{kind} ")
+            return text if named and not rule else f"{kind}{rule} {text}"
         case Answer():
             return f"answer: {effect.text}"
