@@ -20,6 +20,7 @@ from l3ha.sim.world import World as Stage
 from l3ha.wire.wish import Wish
 from tests.test_engine import engine as engine_of
 from tests.test_engine import pair
+from tests.test_routes import ME, T0, report
 from tests.test_speaker import ADDRESSES, HIGH, LOCAL_PREFERENCE, LOW, MEDIUM, World, group, ready, wanted, wish
 from tests.virtual_exabgp import VirtualExabgp
 from tests.world import settings
@@ -270,6 +271,23 @@ def test_the_operator_is_told_why_a_session_ended() -> None:
     world.run(SECOND)
     texts = [str(note[2]) for note in world.notes[before:]]
     assert sum("the peer has them, so BGP sessions may be ended for it: r1, r2" in text for text in texts) == 1
+
+
+def test_an_end_of_our_own_is_no_alarm_and_the_next_one_is() -> None:
+    x = SpeakerLink(many(1), ME, T0)
+    x.up(T0)
+    x.tell(UP, T0, covered=lambda: BOTH)
+    x.receive(report(1, r2=False), T0)
+    x.tell(DOWN, T0, covered=lambda: BOTH)
+    told = []
+    for r1, r2 in ((False, False), (True, True), (False, False)):
+        told += [(n.text, n.alarm) for n in x.receive(report(2, r1=r1, r2=r2), T0)[0] if "session to r" in n.text]
+    down = "BGP session to r1 is down"
+    assert [one for one in told if down in one[0]] == [
+        (f"{down}: ended for its routes to go at once", False),
+        (down, True),
+    ]
+    assert ("BGP session to r2 is down", True) in told, "it was not up, so there was nothing to end"
 
 
 def stage(drop_from: int) -> Stage:

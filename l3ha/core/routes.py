@@ -70,6 +70,8 @@ class NeighborState:
     """As last told; None where the speaker runs no session with it."""
     bfd_since: Instant | None = None
 
+    ending: bool = False
+    """We asked for the end of the session."""
     cut: bool = False
     """BFD says that the router is gone (see the module)."""
 
@@ -276,7 +278,9 @@ class SpeakerLink:
         groups = [] if withdraw else self._groups()
         neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self._in_turn())
         self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
-        for state in self.neighbors.values():
+        for n in neighbors:
+            state = self.neighbors[n.name]
+            state.ending = n.drop and state.up
             if state.behind_since is None:
                 state.behind_since = now
         return self.wish
@@ -357,8 +361,12 @@ class SpeakerLink:
     def _session(self, name: str, state: NeighborState, up: bool, now: Instant) -> list[Note]:
         if up == state.up:
             return []
+        ours, state.ending = state.ending and not up, False
         state.up, state.since = up, now
-        return [Note(NoteKind.NEIGHBOR, f"BGP session to {name} is {'up' if up else 'down'}", alarm=not up)]
+        text = f"BGP session to {name} is {'up' if up else 'down'}" + (
+            ": ended for its routes to go at once" if ours else ""
+        )
+        return [Note(NoteKind.NEIGHBOR, text, alarm=not up and not ours)]
 
     def _sessions_lost(self, now: Instant) -> list[Note]:
         notes: list[Note] = []
