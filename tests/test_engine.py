@@ -667,3 +667,34 @@ def test_new_timers_reach_every_part() -> None:
     e.step(NewSettings(replace(s, timers=timers)), world.now)
     assert e.peers[NodeId(2)].detection == timers.detection == SECOND
     assert e.node.timers == e.srgs[ONE].timers == timers and e.speaker.settings.timers == timers
+
+
+def alone(s: Settings) -> Settings:
+    """No peer, and nothing that is asked."""
+    group = replace(s.srgs[0], arbiters=(), monitors=(), blind_after=3 * SECOND)
+    return replace(s, peers=(), srgs=(group,), timers=replace(TIMERS, boot=2 * SECOND))
+
+
+def test_without_arbiters_time_is_counted_all_the_same() -> None:
+    lone = Lone(alone)
+    engine = lone.engine
+    lone.step(Tick())
+    lone.step(SpeakerUp(), MS)
+    began, out = lone.now, list(lone.report())
+    while engine.srgs[ONE].state is not SrgState.ACTIVE and lone.now - began < 20 * SECOND:
+        if any(isinstance(effect, ToSpeaker) for effect in out):
+            number = engine.speaker.number
+            told = tuple(NeighborReport(n.name, n.address, True, number, None) for n in engine.settings.neighbors)
+            report = Report(7, "5.0.15", engine.incarnation, number, True, (), told)
+            lone.step(SpeakerLine(wishline.encode(report).rstrip(b"\n")))
+        out = [effect for _, effect in lone.run(T_H)]
+    assert engine.srgs[ONE].rule == "blind" and 3 * SECOND <= lone.now - began <= 6 * SECOND
+    assert engine.pauses == 0
+
+
+def test_a_lone_node_that_is_a_little_late_did_not_sleep() -> None:
+    lone = Lone(alone)
+    lone.step(Tick())
+    while lone.now < T0 + 3 * SECOND:
+        lone.step(Tick(), (lone.engine.next_deadline() or 0) + MS - lone.now)
+    assert lone.engine.pauses == 0

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from l3ha.base.names import Intent, NodeId, NodeState
+from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import MS, SECOND, Instant
 from l3ha.core.events import Datagram, Note, Send
 from l3ha.core.icl import IclPeer
 from l3ha.wire.codec import encode
-from l3ha.wire.heartbeat import Heartbeat
+from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 from l3ha.wire.seal import Drop
 from tests.world import TIMERS, address, entropy, settings
 
@@ -666,3 +666,62 @@ def test_a_grace_lengthens_the_patience_of_all_paths_together() -> None:
     x.words[2] = words(2, intent=Intent.RESTARTING, grace=2 * SECOND)
     rounds(x, 4)
     assert silence(x) == 140 * MS + 2 * SECOND
+
+
+@pytest.mark.parametrize(("interval", "multiplier", "lost"), [(100, 3, 2), (100, 5, 4), (60, 3, 2)])
+def test_paths_that_speak_together_and_one_of_them_early_survive_the_same_losses(
+    interval: int, multiplier: int, lost: int
+) -> None:
+    """One path is cut for good just before the other brings its word 2 ms early: that word proves nothing of a turn."""
+    x = link()
+    for n, end in x.ends.items():
+        end.reconfigure(replace(settings(n), timers=replace(TIMERS, heartbeat=interval * MS, multiplier=multiplier)))
+        end.paths = {name: end.paths[name] for name in ("icl", "r1")}
+    x.mute = True
+    x.notes.clear()
+
+    def together(wait: int, *arriving: str) -> None:
+        x.run(wait * MS)
+        for n, end in x.ends.items():
+            sends = end.beats(x.words[n], x.now, every=True)
+            x.send(n, [s for s in sends if n == 1 or s.path in arriving])
+
+    for _ in range(6):
+        together(interval, "icl", "r1")
+    together(interval - 2, "r1")
+    for _ in range(lost):
+        together(interval)
+    for _ in range(3):
+        together(interval, "r1")
+    assert x.ends[1].contact and not any("lost" in n.text for n in x.notes)
+
+
+def test_a_path_that_proves_nothing_brings_nothing_forward() -> None:
+    x = fast("icl", "r1")
+    x.cut = {(1, "icl")}
+    rounds(x, 6)
+    end = x.ends[1]
+    assert x.up(1) == {"r1"} and end.paths["icl"].heard is not None
+    word = end.paths["r1"].heard
+    while end.paths["r1"].heard == word:
+        rounds(x, 1, MS)
+    x.cut.add((2, "r1"))
+    rounds(x, 2)
+    x.cut.discard((2, "r1"))
+    rounds(x, 4)
+    assert end.contact and not any("contact" in n.text and "lost" in n.text for n in x.notes)
+
+
+def test_words_that_promise_are_news_each_time() -> None:
+    """The first copy may come on a path that proves no age, so that only the second one is believed."""
+    x = link()
+    group = SrgFacts(
+        *(SrgId(1), SrgState.BACKUP, False, Term(1), Term(2), None, Term(2), NodeId(1), SECOND),
+        *(True, True, False, False, Verdict.WIN, True, 100, bytes(4)),
+    )
+    for sequence, path in ((9000, "r1"), (9001, "icl")):
+        inject(x, path, replace(words(2), path=path, sequence=sequence, srgs=(group,)))
+        assert x.ends[1].news
+    inject(x, "icl", replace(words(2), path="icl", sequence=9002, srgs=()))
+    inject(x, "r1", replace(words(2), path="r1", sequence=9003, srgs=()))
+    assert not x.ends[1].news

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from l3ha.base.names import Level, SrgState, Term
+from l3ha.base.names import Level, SrgState, Term, Verdict
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.cli.main import cli
 from l3ha.core import image
@@ -487,7 +487,8 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[object]:
             copy = image.read_engine(image.write_engine(self, drawn), generator("copy").randbytes)
             copy._decision = now
             effects = step(copy, event, now)
-            said = [] if copy._said == self._said else [copy._said]
+            counted = [[p.times(v) for v in Verdict] for e in (self, copy) for p in e.probes.values()]
+            said = [] if (copy._said, counted[:1]) == (self._said, counted[1:]) else [copy._said, counted]
             found.append([*said, *(e for e in effects if not isinstance(e, Send))])
         return step(self, event, now)
 
@@ -526,7 +527,7 @@ FOUND = {
     "no succeed": 5,
     "no rule is named": 1,
     "stale heartbeats count": 1,
-    "one-way is contact": 32,
+    "one-way is contact": 73,
     "never isolated": 2,
     "no pause rule": 3,
     "lease ignored": 6,

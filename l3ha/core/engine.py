@@ -18,7 +18,7 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import EchoTarget, MonitorKind, Settings
-from l3ha.base.time import MS, SECOND, Duration, Instant, after
+from l3ha.base.time import MS, Duration, Instant, after
 from l3ha.core import echoes, monitors, picture, requests
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
@@ -59,6 +59,9 @@ from l3ha.wire import wishline
 from l3ha.wire.heartbeat import Heartbeat, routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report, Wish
+
+LOOK: Duration = 100 * MS
+"""So often everything is decided anew at least."""
 
 STOPPED = "the agent is stopped"
 """The reason of a planned move."""
@@ -123,9 +126,9 @@ class Engine:
             )
         elif now - self._last > self.settings.timers.detection:
             event = self._pause(event, now, out)
-        self._last = now
         if isinstance(event, Tick) and now >= (wanted := self.next_deadline()):
             self.lateness.record(now - wanted)
+        self._last = now
         if self._take(event, now, out):
             self._words = None
             judge, due = isinstance(event, Tick), now >= self._decision
@@ -148,11 +151,13 @@ class Engine:
         return min([p.due for p in self.peers.values()])
 
     def _earliest(self, now: Instant) -> Instant:
-        times: list[Instant | None] = [after(now, SECOND)]
+        pace = self.settings.timers.heartbeat  # of rule *pause*; heartbeats keep it later
+        times: list[Instant | None] = [after(now, max(pace, LOOK) if self._open else pace)]
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
         times += [p.next_deadline(now) for p in self.peers.values()]
         times += [e.next for e in self.echoes.values()]
+        times += [p.next for p in self.probes.values()]
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]

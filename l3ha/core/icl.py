@@ -52,6 +52,8 @@ class PathState:
     alone: Instant = NEVER
     """When it is, if by then no other path was heard either."""
     heard: Instant | None = None
+    proved: Instant | None = None
+    """When it last brought a fresh echo."""
     newest: int = 0
     """Newest sequence of the peer's present incarnation heard here."""
     rtt: Duration | None = None
@@ -246,17 +248,19 @@ class IclPeer:
         path.heard = self._heard_at = now
         self.heard_ever = True
         patience = self.detection + (min(beat.grace, MAX_GRACE) if beat.intent is Intent.RESTARTING else 0)
-        ahead = self._ahead(now)
+        others = self.paths.values() if self.settings.timers.heartbeat < TURNS_BELOW else ()
+        ahead = self._ahead(now, [p.heard for p in others])
         self._heard_until = max(self._heard_until, now + patience - ahead)
         sent = path.times.get(beat.echo)
         fresh = sent is not None and now - sent < self.detection
         if fresh and sent is not None:
             path.rtt = max(0, now - sent - beat.echo_age)
-            path.until = now + patience
-            path.alone = path.until - ahead
+            path.until, path.proved = now + patience, now
+            path.alone = path.until - self._ahead(now, [p.proved for p in others])
             notes += self._path_up(path, now)
         if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
-            self.news = self.news or self.beat is None or _decisive(beat) != _decisive(self.beat)
+            promises = any(g.grant is not None for g in beat.srgs)  # how old they are counts, too
+            self.news = self.news or promises or self.beat is None or _decisive(beat) != _decisive(self.beat)
             self.beat = beat
             self._echoed_at = sent if sent is not None else NEVER
             notes += self._compare()
@@ -266,14 +270,17 @@ class IclPeer:
         """When all paths together have been silent for too long."""
         return max((p.alone for p in self.paths.values() if p.up), default=NEVER)
 
-    def _ahead(self, now: Instant) -> Duration:
+    def _ahead(self, now: Instant, last: list[Instant | None]) -> Duration:
         """How much less than T_det after this datagram the peer's silence is certain; less than T_h.
 
         T_det is up for the path that was heard first in this round: it has missed ``multiplier`` heartbeats then, and
-        every other path one less, as many as a single path may miss in any case.
+        every other path one less, as many as a single path may miss in any case. A path whose word is older than the
+        turns are apart, by half a turn, is not of this round: it is silent itself, or all speak at once and it is a
+        little late.
         """
-        since = [now - p.heard for p in self.paths.values() if p.heard is not None]
-        return max((age for age in since if age < self.settings.timers.heartbeat), default=0)
+        interval, halves = self.settings.timers.heartbeat, 2 * len(self.paths)
+        limit = interval * (halves - 1) // halves
+        return max((now - at for at in last if at is not None and now - at <= limit), default=0)
 
     def _refuse(self, beat: Heartbeat, path: PathState, ordinal: int) -> Drop | None:
         if beat.cluster != self.settings.cluster:
