@@ -216,12 +216,17 @@ class Moved:
 
 
 def move(lab: Loaded) -> Moved:
-    """Kill the active node silently, wait for the other one to have all routes, and bring it back."""
-    death = lab_fault("silent-death")
+    """Kill the active node silently, wait for the other one to have all routes, and bring it back.
+
+    Its processes stand still meanwhile: those of a dead machine would not lower thousands of routes beside the heir's.
+    """
+    death, stillness = lab_fault("silent-death"), lab_fault("node-freeze")
     assert death.heal is not None
+    assert stillness.heal is not None
     active = lab.ready()
     begin = time.monotonic()
     death.apply(lab, active)
+    stillness.apply(lab, active)
     first: float | None = None
     try:
         while True:
@@ -236,6 +241,7 @@ def move(lab: Loaded) -> Moved:
             time.sleep(_POLL_S)
     finally:
         death.heal(lab, active)
+        stillness.heal(lab, active)
 
 
 def _active_for(lab: Loaded, node: str) -> float:
