@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from l3ha.base.errors import Fault
-from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.settings import Profile
 from l3ha.base.time import SECOND
 from l3ha.base.time import format_duration as d
@@ -16,6 +15,7 @@ from l3ha.config.build import version_of
 from l3ha.config.document import Document
 from l3ha.config.lines import KeyPath
 from l3ha.config.model import Group, Neighbor, Node
+from l3ha.core.routes import why_kept
 
 LONG_HOLD = 9
 """Seconds. Without BFD the hold time is how long routers keep what only a dead node had."""
@@ -159,28 +159,13 @@ def _one_by_one(document: Document) -> Iterator[Fault]:
         return
     versions = Counter(version_of(route) for group in document.groups.values() for route in group.routes)
     for name, node in document.nodes.items():
-        for key, n in node.neighbor.items():
-            count = sum(versions[version] for version in (4, 6) if _carries(n, version))
-            reason = _kept(document, node, key, count)
+        settings = build.settings_for(document, name, build.Secrets(), b"", {})
+        for n in settings.neighbors:
+            count = sum(versions[version] for version in (4, 6) if _carries(node.neighbor[n.name], version))
+            reason = why_kept(settings, n, count)
             if count >= speaker.drop_from and reason:
-                text = f"of no effect at neighbor {key} of node {name}, which has {count} routes: {reason}"
+                text = f"of no effect at neighbor {n.name} of node {name}, which has {count} routes: {reason}"
                 yield document.fault(("speaker", "drop_from"), f"{text}. They are lowered one by one")
-
-
-def _kept(document: Document, node: Node, key: str, count: int) -> str:
-    """Why a session is never ended; empty where it may be. The agent's own rule is ``SpeakerLink._may_drop``."""
-    own, routers = document.node_group, Counter(build.router_of(k, n) for k, n in node.neighbor.items())
-    assert own is not None
-    if own.routes:
-        return "srg.0 has routes of its own, which no peer covers"
-    if any(key in (m.bgp, m.bfd) for m in own.monitor):
-        return "srg.0 watches it, and would take the end for a failure of the node"
-    if routers[build.router_of(key, node.neighbor[key])] > 1:
-        return "its router has several sessions"
-    shortest = min((n.hold_time for n in node.neighbor.values() if n.hold_time), default=0)
-    if shortest and count > shortest * FORGOTTEN_PER_SECOND // 2:
-        return f"ExaBGP would be busy with it for more than half a hold time of {shortest} s"
-    return ""
 
 
 def _group(document: Document, at: KeyPath, group: Group) -> Iterator[Fault]:

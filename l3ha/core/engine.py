@@ -310,8 +310,10 @@ class Engine:
         unproved = echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)
         out += [echo.again(now, self._entropy) for echo, due in unproved if now >= due]
         self._stopping(now, out)
-        numbers, wish = self._remember(), self._announce(now)
-        out += wish + numbers if self._lowers(numbers) else numbers + wish
+        changed, wish = self._changed(), self._announce(now)
+        memory: list[Effect] = [Remember(changed)] if changed else []
+        used = any(self.srgs[m.srg].level is Level.HIGH for m in changed)  # a wish that only lowers uses no number
+        out += memory + wish if used else wish + memory
         self._say(now, out)
 
     def _timers(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
@@ -371,21 +373,15 @@ class Engine:
         idle = (m for m in self.srgs.values() if m.move is None)
         requests.away(idle, STOPPED if stopping else "maintenance")
 
-    def _remember(self) -> list[Effect]:
+    def _changed(self) -> tuple[Memory, ...]:
+        """What must be on disk now and is not."""
         if not self._open:
-            return []  # nothing is decided yet, and what is on disk may still be wanted by rule resume
+            return ()  # nothing is decided yet, and what is on disk may still be wanted by rule resume
         memories = (m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values())
         changed = tuple(m for m in memories if m.seen > 0 and self._saved.get(m.srg) != m)
-        if not changed:
-            return []
-        self._saved = {**self._saved, **{m.srg: m for m in changed}}
-        return [Remember(changed)]
-
-    def _lowers(self, numbers: list[Effect]) -> bool:
-        """Whether no router hears of these numbers: then it need not wait for the disk to be rid of us."""
-        return not any(
-            self.srgs[m.srg].level is Level.HIGH for r in numbers if isinstance(r, Remember) for m in r.groups
-        )
+        if changed:
+            self._saved = {**self._saved, **{m.srg: m for m in changed}}
+        return changed
 
     def _announce(self, now: Instant) -> list[Effect]:
         if not self._open:

@@ -252,20 +252,8 @@ class SpeakerLink:
         return fallen and all(levels.get(g.id, _NOTHING)[0] is Level.LOW for g in self.settings.srgs)
 
     def _may_drop(self, n: Neighbor, routes: int) -> bool:
-        """Whether lowering so many routes at a neighbor is worth its session.
-
-        ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; the node's own routes are no
-        peer's to cover; of a router with several sessions a peer says only that it reaches it by one of them; and a
-        monitor of the node must not take an end that we made for a failure of the node.
-        """
-        own = self.settings.node_group
-        if own.routes or any(m.kind in _SESSIONS and m.subject == n.name for m in own.monitors):
-            return False
-        if any(other.router == n.router for other in self.settings.neighbors if other is not n):
-            return False
-        times = [other.hold_time for other in self.settings.neighbors if other.hold_time]
-        in_time = not times or routes <= min(times) * FORGOTTEN_PER_SECOND // 2
-        return 0 < self.settings.speaker.drop_from <= routes and in_time
+        """Whether lowering so many routes at a neighbor is worth its session."""
+        return 0 < self.settings.speaker.drop_from <= routes and not why_kept(self.settings, n, routes)
 
     def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
@@ -384,6 +372,24 @@ class SpeakerLink:
                 self._acked.pop(srg, None)
             elif self.acked(srg)[0] != term:
                 self._acked[srg] = (term, now)
+
+
+def why_kept(s: Settings, n: Neighbor, routes: int) -> str:
+    """Why the session to a neighbor with so many routes is never ended to lower them; empty where it may be.
+
+    ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; of a router with several
+    sessions a peer says only that it reaches it by one of them.
+    """
+    if s.node_group.routes:
+        return "srg.0 has routes of its own, which no peer covers"
+    if any(m.kind in _SESSIONS and m.subject == n.name for m in s.node_group.monitors):
+        return "srg.0 watches it, and would take the end for a failure of the node"
+    if any(other.router == n.router for other in s.neighbors if other is not n):
+        return "its router has several sessions"
+    shortest = min((other.hold_time for other in s.neighbors if other.hold_time), default=0)
+    if shortest and routes > shortest * FORGOTTEN_PER_SECOND // 2:
+        return f"ExaBGP would be busy with it for more than half a hold time of {shortest} s"
+    return ""
 
 
 def _grid(now: Instant, interval: Duration) -> Instant:
