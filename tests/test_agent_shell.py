@@ -58,7 +58,7 @@ SETTINGS = Settings(
     timers=TIMERS,
     srgs=(),
     node_group=NodeGroup((), (), 255, (), None),
-    speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND, 0),
+    speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND, 0, nudge=True),
     digest=b"d" * 8,
     sections=MappingProxyType({}),
 )

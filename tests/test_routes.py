@@ -248,7 +248,7 @@ def test_after_a_pause_a_neighbor_behind_has_t_bgp_again() -> None:
 def test_a_lost_speaker_is_told_and_given_up_after_its_grace() -> None:
     """T_boot after our start, when it may not have been started yet; later the grace that is configured."""
     grace = TIMERS.boot // 4
-    s = replace(settings(1), speaker=SpeakerSettings(LeaseEnd.LOWER, grace, 0))
+    s = replace(settings(1), speaker=SpeakerSettings(LeaseEnd.LOWER, grace, 0, nudge=True))
     x = SpeakerLink(s, ME, T0)
     assert x.deadline(T0) == T0 + TIMERS.boot
     assert x.usable(T0 + TIMERS.boot - 1) and not x.usable(T0 + TIMERS.boot)

@@ -695,7 +695,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("bgp"), _address),
     st.tuples(st.just("listen"), st.integers(1, 5)),
     st.tuples(st.just("talk"), st.integers(1, 6)),
-    st.tuples(st.sampled_from(["carry out", "carry out", "reload", "helper", "agent", "lose"]), st.none()),
+    st.tuples(st.sampled_from(["carry out", "carry out", "reload", "helper", "agent", "lose", "nudge"]), st.none()),
     st.tuples(st.just("refuse"), st.lists(st.booleans(), max_size=2)),
     st.tuples(st.just("wait"), st.sampled_from([MS, 100 * MS, SECOND, 3 * SECOND])),
 )
@@ -750,6 +750,8 @@ class Story:
                 world.feed(AgentDown())
                 world.feed(AgentUp())
                 world.ask(self.wish())
+            case ("nudge", _):
+                world.ask(Renew(7, self.number, LEASE, nudge=True))
             case ("lose", _):
                 exabgp.forget = [True]
             case ("refuse", list() as refusals):

@@ -162,7 +162,7 @@ def settings(node: int, *, witness: bool = True, timers: Timers = TIMERS) -> Set
         timers=timers,
         srgs=(srg,),
         node_group=NodeGroup((), (), 100, (), None),
-        speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND, 0),
+        speaker=SpeakerSettings(LeaseEnd.LOWER, SECOND, 0, nudge=True),
         digest=bytes(8),
         sections={"cluster": bytes(4)},
     )

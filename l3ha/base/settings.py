@@ -249,6 +249,8 @@ class SpeakerSettings:
     """How long the agent waits for a vanished speaker before the node counts as unable to speak."""
     drop_from: int
     """Routes at a neighbor from which on its session is ended to lower all of them at once; 0: never."""
+    nudge: bool
+    """Whether the routers are nudged shortly before a silent peer is given up (``core.nudge``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,7 @@ def settings_for(
 
 def speaker_settings(speaker: Speaker) -> s.SpeakerSettings:
     """What the speaker is told."""
-    return s.SpeakerSettings(LeaseEnd(speaker.lease_end), speaker.grace, speaker.drop_from)
+    return s.SpeakerSettings(LeaseEnd(speaker.lease_end), speaker.grace, speaker.drop_from, speaker.nudge)
 
 
 def preempt(written: Preempt | None) -> s.Preempt | None:

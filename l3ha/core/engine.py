@@ -51,6 +51,7 @@ from l3ha.core.icl import MAX_GRACE, IclPeer
 from l3ha.core.lateness import Lateness
 from l3ha.core.monitors import Watches
 from l3ha.core.node import NodeMachine
+from l3ha.core.nudge import Nudges
 from l3ha.core.probe import Probe, follow
 from l3ha.core.routes import SpeakerLink
 from l3ha.core.srg import SrgMachine
@@ -110,6 +111,7 @@ class Engine:
         self._words: Heartbeat | None = None
         """What heartbeats say, since the last decision."""
         self.lateness = Lateness()
+        self.nudges = Nudges()
 
     # --- doors ------------------------------------------------------------------------------------------------
 
@@ -156,6 +158,8 @@ class Engine:
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
         times += [p.next_deadline(now) for p in self.peers.values()]
+        nudges = [self.nudges.deadline(self.settings, p.ends) for p in self.peers.values() if p.contact]
+        times += [at for at in nudges if at is not None and at > now]
         times += [e.next for e in self.echoes.values()]
         times += [p.next for p in self.probes.values()]
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
@@ -326,13 +330,43 @@ class Engine:
                 out += peer.expire(now)
                 if was and not peer.contact:
                     self._contact_changed()
+                    self.nudges.clear()
         if judge:
             out += self.speaker.expire(now)
+            out += self._nudge(now)
         out += echoes.tick(self.echoes, self.watches, now, self._entropy)
         out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
             probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
             out += follow(self._misled, self.srgs[srg], probe)
+
+    def _nudge(self, now: Instant) -> list[Effect]:
+        """A nudge to the routers, where a peer is about to be given up that is ACTIVE in a group of which we are
+        BACKUP."""
+        if not self.nudges.allowed(self.settings, now):
+            return []
+        for peer in self.peers.values():
+            due = self.nudges.deadline(self.settings, peer.ends) if peer.contact else None
+            if due is None or now < due or not self._may_follow(peer):
+                continue
+            line = self.speaker.nudge()
+            if line is None:
+                return []
+            self.nudges.give(now)
+            text = (
+                f"{peer.peer.name} has been silent for {peer.silence(now) // MS} ms: the routers are nudged "
+                "(one route is announced again, unchanged)"
+            )
+            return [ToSpeaker(wishline.encode(line)), Note(NoteKind.NEIGHBOR, text)]
+        return []
+
+    def _may_follow(self, peer: IclPeer) -> bool:
+        """Whether we are BACKUP for a group that is ACTIVE there."""
+        return any(
+            self.srgs[srg].state is SrgState.BACKUP
+            for srg, facts in self.picture.items()
+            if any(f.id == peer.peer.id and f.state is SrgState.ACTIVE for f in facts.peers)
+        )
 
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:
         if not self._open:

@@ -104,6 +104,15 @@ class IclPeer:
         """T_det."""
         return self.settings.timers.detection
 
+    @property
+    def ends(self) -> Instant:
+        """When contact is lost unless something is heard: all paths together have been silent for too long."""
+        return max((p.alone for p in self.paths.values() if p.up), default=NEVER)
+
+    def silence(self, now: Instant) -> Duration:
+        """How long nothing was heard."""
+        return now - self._heard_at
+
     def heard(self, now: Instant) -> bool:
         """Some valid datagram a moment ago (or we slept within T_det, and cannot tell)."""
         return now < self._heard_until
@@ -185,7 +194,7 @@ class IclPeer:
         for path in self.paths.values():
             if path.up and now >= path.until:
                 notes.append(self._path_down(path, now))
-        if self.contact and now >= self._silent():
+        if self.contact and now >= self.ends:
             notes += [self._path_down(p, now) for p in self.paths.values() if p.up]
             self._lose(now)
             notes.append(Note(NoteKind.PEER, f"contact with {self.peer.name} lost", alarm=True))
@@ -217,7 +226,7 @@ class IclPeer:
         """When a path may fall, or the session wants to send."""
         times = [p.until for p in self.paths.values() if p.up]
         if self.contact:
-            times.append(self._silent())
+            times.append(self.ends)
         due = self.session.next_deadline()
         if due is not None:
             times.append(due)
@@ -265,10 +274,6 @@ class IclPeer:
             self._echoed_at = sent if sent is not None else NEVER
             notes += self._compare()
         return notes
-
-    def _silent(self) -> Instant:
-        """When all paths together have been silent for too long."""
-        return max((p.alone for p in self.paths.values() if p.up), default=NEVER)
 
     def _ahead(self, now: Instant, last: list[Instant | None]) -> Duration:
         """How much less than T_det after this datagram the peer's silence is certain; less than T_h.

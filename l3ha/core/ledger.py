@@ -114,6 +114,12 @@ class Ledger:
             self.error = None
             self._replan()
 
+    def repeat(self) -> None:
+        """Announce one route again, unless there is something to tell anyway."""
+        if self._target and self.complete:
+            prefix, (level, attributes) = next(iter(self._target.items()))
+            self._plan.append(Job(Level.HIGH - level, attributes, attributes.next_hop, (prefix,)))
+
     def drop(self) -> bool:
         """End the session, because its routes shall change and others cover them. False: there is nothing to end."""
         if not self._plan or self._ending is not None:

@@ -224,6 +224,11 @@ class SpeakerLink:
             return Renew(self.incarnation, self.number, lease)
         return None
 
+    def nudge(self) -> Renew | None:
+        """One route again to every neighbor (``core.nudge``); None where the speaker has no wish yet."""
+        lease = self.settings.timers.lease
+        return Renew(self.incarnation, self.number, lease, nudge=True) if self.connected and self.wish else None
+
     def renew(self, lease: Duration) -> Renew | None:
         """A longer lease once: this process will be back (clean restart)."""
         return Renew(self.incarnation, self.number, lease) if self.connected and self.wish else None

@@ -268,9 +268,11 @@ class Speaker:
                 self._adopt(wish, now)
                 self._unsaved = data
                 return True
-            case Renew(agent, number, lease):
+            case Renew(agent, number, lease, nudge):
                 if self._wish is not None and (agent, number) == (self._wish.agent, self._wish.number):
                     self._live(lease, now)
+                    for ledger in self._ledgers.values() if nudge else ():
+                        ledger.repeat()
                 return True
             case line:
                 self._log(f"a line from the agent makes no sense: {line}")

@@ -113,7 +113,8 @@ def _wish(raw: dict[str, Any]) -> Wish:
 
 
 def _renew(raw: dict[str, Any]) -> Renew:
-    return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62))
+    nudge = _bool(raw.get("nudge", False))  # absent in the lines of an older agent
+    return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62), nudge)
 
 
 def _report(raw: dict[str, Any]) -> Report:
