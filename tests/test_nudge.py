@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from l3ha.base.names import Level
+from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Settings
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core.engine import Engine
 from l3ha.core.events import ClearStatistics, ToSpeaker
 from l3ha.core.ledger import Job, Ledger
 from l3ha.core.nudge import AHEAD, IN_VAIN, SPAN, Nudges
+from l3ha.core.routes import SpeakerLink
 from l3ha.wire import wishline
 from l3ha.wire.wish import Attributes, Renew
 from tests.test_speaker import ADDRESSES, LEASE, LOW, MEDIUM, group, ready, wanted, wish
@@ -50,7 +51,8 @@ def steady(change: Callable[[Settings], Settings] = lambda s: s) -> Listening:
     world = Listening()
     world.nudges = []
     for node in world.nodes.values():
-        node.settings = change(node.settings)
+        s = change(node.settings)
+        node.settings = replace(s, neighbors=tuple(replace(n, passive=True) for n in s.neighbors))
     world.both()
     world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
     world.run(15 * SECOND)
@@ -106,6 +108,20 @@ def test_nobody_is_nudged_where_it_is_off_or_one_late_heartbeat_would_do_it(
     assert world.nudges == []
 
 
+def test_only_passive_neighbors_are_nudged() -> None:
+    """ExaBGP turns Nagle's algorithm off for them only."""
+    s = settings(1)
+    for passive, expected in (((False, False), None), ((True, False), 1), ((False, True), 1), ((True, True), 2)):
+        neighbors = tuple(replace(n, passive=p) for n, p in zip(s.neighbors, passive, strict=True))
+        link = SpeakerLink(replace(s, neighbors=neighbors), 7, T0)
+        assert link.nudge() is None
+        link.up(T0)
+        assert link.nudge() is None, "it has no wish"
+        link.tell({SrgId(1): (MEDIUM, Term(0))}, T0)
+        line = link.nudge()
+        assert (line and set(line.nudge)) == (expected and {n.address for n in neighbors if n.passive})
+
+
 def test_a_loop_without_a_speaker_nudges_nobody() -> None:
     world = steady(FAST)
     engine = world.nodes[2].engine
@@ -148,7 +164,7 @@ def test_a_socket_that_was_not_read_dry_is_no_silence() -> None:
     (peer,) = engine.peers.values()
     late = peer.ends - AHEAD + MS
     effects = engine.step(ClearStatistics(), late)
-    assert not any(isinstance(e, ToSpeaker) and b'"nudge":true' in e.data for e in effects)
+    assert not any(isinstance(e, ToSpeaker) and b'"nudge":["' in e.data for e in effects)
 
 
 # --- what -------------------------------------------------------------------------------------------------------------
@@ -158,7 +174,7 @@ def test_one_route_of_every_neighbor_is_announced_again_as_it_was() -> None:
     w = wish(1, group(MEDIUM, "192.0.2.0/24", "198.51.100.0/24"), group(LOW, "203.0.113.0/24", srg=2))
     world = ready(w)
     before = len(world.changes())
-    world.ask(Renew(7, 1, LEASE, nudge=True))
+    world.ask(Renew(7, 1, LEASE, tuple(ADDRESSES)))
     world.work()
     told = [c.split() for c in world.changes()[before:]]
     assert [(c[1], c[2], c[-1]) for c in told] == [(a, "announce", "192.0.2.0/24") for a in ADDRESSES]
@@ -170,7 +186,7 @@ def test_one_route_of_every_neighbor_is_announced_again_as_it_was() -> None:
 
 def test_the_takeover_that_comes_while_it_is_under_way_is_not_held_up() -> None:
     world = ready(wish(1, group(MEDIUM, "192.0.2.0/24")))
-    world.ask(Renew(7, 1, LEASE, nudge=True))
+    world.ask(Renew(7, 1, LEASE, tuple(ADDRESSES)))
     w = wish(2, group(Level.HIGH, "192.0.2.0/24", term=9))
     world.ask(w)
     world.work()
@@ -181,7 +197,7 @@ def test_the_takeover_that_comes_while_it_is_under_way_is_not_held_up() -> None:
 def test_a_nudge_of_another_wish_or_an_older_agent_is_a_renewal_at_most() -> None:
     world = ready(wish(1, group(MEDIUM, "192.0.2.0/24")))
     before = world.changes()
-    world.ask(Renew(7, 2, LEASE, nudge=True))
+    world.ask(Renew(7, 2, LEASE, tuple(ADDRESSES)))
     world.work()
     plain = json.loads(wishline.encode(Renew(7, 1, LEASE)))
     del plain["nudge"]
@@ -193,7 +209,7 @@ def test_a_nudge_that_is_refused_is_made_good() -> None:
     w = wish(1, group(MEDIUM, "192.0.2.0/24"))
     world = ready(w)
     world.exabgp.refuse = [True]
-    world.ask(Renew(7, 1, LEASE, nudge=True))
+    world.ask(Renew(7, 1, LEASE, tuple(ADDRESSES)))
     world.work()
     assert world.report().neighbors[0].error is not None
     world.settle(Renew(7, 1, LEASE), 3 * SECOND)

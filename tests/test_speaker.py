@@ -751,7 +751,7 @@ class Story:
                 world.feed(AgentUp())
                 world.ask(self.wish())
             case ("nudge", _):
-                world.ask(Renew(7, self.number, LEASE, nudge=True))
+                world.ask(Renew(7, self.number, LEASE, tuple(ADDRESSES)))
             case ("lose", _):
                 exabgp.forget = [True]
             case ("refuse", list() as refusals):

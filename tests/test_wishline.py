@@ -85,7 +85,7 @@ lines = st.one_of(
         st.tuples(numbers, numbers),
         st.lists(wished, max_size=2).map(tuple),
     ),
-    st.builds(Renew, big, big, big, st.booleans()),
+    st.builds(Renew, big, big, big, st.lists(addresses, max_size=3).map(tuple)),
     st.builds(
         Report,
         big,

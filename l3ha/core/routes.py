@@ -225,9 +225,11 @@ class SpeakerLink:
         return None
 
     def nudge(self) -> Renew | None:
-        """One route again to every neighbor (``core.nudge``); None where the speaker has no wish yet."""
-        lease = self.settings.timers.lease
-        return Renew(self.incarnation, self.number, lease, nudge=True) if self.connected and self.wish else None
+        """A nudge to every neighbor that gains by it (``core.nudge``); None where there is none, or no wish yet."""
+        passive = tuple(n.address for n in self._in_turn() if n.passive)
+        if not passive or not self.connected or self.wish is None:
+            return None
+        return Renew(self.incarnation, self.number, self.settings.timers.lease, passive)
 
     def renew(self, lease: Duration) -> Renew | None:
         """A longer lease once: this process will be back (clean restart)."""

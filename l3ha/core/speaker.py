@@ -271,8 +271,9 @@ class Speaker:
             case Renew(agent, number, lease, nudge):
                 if self._wish is not None and (agent, number) == (self._wish.agent, self._wish.number):
                     self._live(lease, now)
-                    for ledger in self._ledgers.values() if nudge else ():
-                        ledger.repeat()
+                    for address in nudge:
+                        if address in self._ledgers:
+                            self._ledgers[address].repeat()
                 return True
             case line:
                 self._log(f"a line from the agent makes no sense: {line}")

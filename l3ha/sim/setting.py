@@ -180,7 +180,7 @@ def _neighbor(node: int, router: str, v: Variant) -> Neighbor:
         router_id=f"10.0.0.{node}",
         hold_time=v.hold // SECOND,
         preference=PREFERENCES[v.profile],
-        passive=False,
+        passive=True,
         port=179,
         password=None,
         ttl_security=False,

@@ -102,8 +102,8 @@ class Renew:
     agent: int
     number: int
     lease: Duration
-    nudge: bool = False
-    """Announce one route to every neighbor again, unchanged (``core.nudge``)."""
+    nudge: tuple[str, ...] = ()
+    """Addresses of the neighbors to which one route is announced again, unchanged (``core.nudge``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _wish(raw: dict[str, Any]) -> Wish:
 
 
 def _renew(raw: dict[str, Any]) -> Renew:
-    nudge = _bool(raw.get("nudge", False))  # absent in the lines of an older agent
+    nudge = _many(raw.get("nudge", []), _address)  # absent in the lines of an older agent
     return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62), nudge)
 
 
