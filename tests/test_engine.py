@@ -561,6 +561,23 @@ def test_routers_that_do_not_follow_are_an_alarm_once_and_an_event_when_they_do(
     assert world.states() == ("ACTIVE", "BACKUP")
 
 
+def test_as_long_as_all_goes_on_little_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat and a sample ten times a second, and more of them come in; a decision costs more than all of it."""
+    world = pair()
+    world.run(5 * SECOND)
+    decide, decided = Engine._run, []
+
+    def counted(self: Engine, now: Instant, out: list[Effect], *, judge: bool) -> None:
+        decided.append(now)
+        decide(self, now, out, judge=judge)
+
+    monkeypatch.setattr(Engine, "_run", counted)
+    sent = [e.sent for e in engine(world).echoes.values()]
+    world.run(10 * SECOND)
+    assert [e.sent for e in engine(world).echoes.values()] == [n + 100 for n in sent]
+    assert 2 * 2 * 10 <= len(decided) <= 2 * 7 * 10, "at each of the two nodes, in ten seconds"
+
+
 def test_arbiters_that_the_peer_knows_are_known() -> None:
     world = pair()
     assert engine(world).probes[ONE].answered == {"r1", "r2"} and not engine(world, 2).probes[ONE].answered

@@ -295,7 +295,7 @@ def test_a_speaker_that_has_not_spoken_yet() -> None:
     x.up(T0 + 60 * SECOND)
     x.expire(T0 + 60 * SECOND + TIMERS.lease)
     assert x.connected and not x.reported, "its silence is counted from its connection"
-    assert x.deadline(T0 + 60 * SECOND) is None, "nothing was told: nothing to renew"
+    assert x.deadline(T0 + 60 * SECOND) == T0 + 60 * SECOND + TIMERS.lease + 1, "nothing was told: nothing to renew"
     x.receive(report(1), T0 + 61 * SECOND)
     x.expire(T0 + 61 * SECOND + TIMERS.lease)
     assert x.connected and x.reported and x.exabgp == "5.0.15" and x.lease_live
@@ -312,7 +312,9 @@ def test_renewals_have_their_pace() -> None:
     assert x.tell(LOW, T0 + quarter) is not None
     assert x.tell(LOW, T0 + quarter + 1) is None and x.tell(LOW, T0 + 2 * quarter - 1) is None
     assert x.deadline(T0 + quarter) == T0 + 2 * quarter
-    assert x.deadline(T0 + 2 * quarter) is None, "what is due now is done now; it is no deadline any more"
+    silent = T0 + TIMERS.lease + 1
+    assert x.deadline(T0 + 2 * quarter) == silent, "what is due now is done now; it is no deadline any more"
+    assert x.deadline(silent - 1) == silent and x.deadline(silent) is None
     x.down(T0 + quarter)
     assert x.deadline(T0 + quarter) == T0 + quarter + settings(1).speaker.grace
 

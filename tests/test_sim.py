@@ -16,7 +16,7 @@ from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.cli.main import cli
 from l3ha.core import image
 from l3ha.core.engine import Engine
-from l3ha.core.events import Effect, Event, Note, Send, Tick
+from l3ha.core.events import Effect, Event, Note, Send, SendEcho, Tick
 from l3ha.core.facts import Facts, Rule
 from l3ha.core.icl import IclPeer, PathState
 from l3ha.core.node import NodeFacts, NodeMachine
@@ -487,9 +487,12 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[object]:
             copy = image.read_engine(image.write_engine(self, drawn), generator("copy").randbytes)
             copy._decision = now
             effects = step(copy, event, now)
+            real = step(self, event, now)
             counted = [[p.times(v) for v in Verdict] for e in (self, copy) for p in e.probes.values()]
             said = [] if (copy._said, counted[:1]) == (self._said, counted[1:]) else [copy._said, counted]
-            found.append([*said, *(e for e in effects if not isinstance(e, Send))])
+            wished, done = ([e for e in es if not isinstance(e, Send | SendEcho)] for es in (effects, real))
+            found.append([*said, *(wished if wished != done else ())])
+            return real
         return step(self, event, now)
 
     monkeypatch.setattr(Engine, "step", stepped)

@@ -61,7 +61,7 @@ from l3ha.wire.heartbeat import Heartbeat, routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Goodbye, Report, Wish
 
-LOOK: Duration = 100 * MS
+LOOK: Duration = 500 * MS
 """So often everything is decided anew at least."""
 
 STOPPED = "the agent is stopped"
@@ -108,6 +108,8 @@ class Engine:
         self._decision: Instant = now
         """When there may be something to decide without another event. A step that decided nothing can only have moved
         that away, so what was known is still early enough."""
+        self._sampling: Instant = now
+        """When the next echo goes out or the next verdict is given."""
         self._words: Heartbeat | None = None
         """What heartbeats say, since the last decision."""
         self.lateness = Lateness()
@@ -138,13 +140,15 @@ class Engine:
             self._run(now, out, judge=judge)
             turned = before != (self.node.state, self.speaker.number)  # and the groups were decided without that
             self._decision = now + 1 if turned or (due and not judge) else self._earliest(now)
+            self._sampling = self._next_sample()
         elif isinstance(event, Tick) and self._open:
             self._beat(now, out, every=False)
         return tuple(out)
 
     def next_deadline(self) -> Instant:
         """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
-        return min(self._decision, self._turn()) if self._open else self._decision
+        due = min(self._decision, self._sampling)
+        return min(due, self._turn()) if self._open else due
 
     def _turn(self) -> Instant:
         """When a heartbeat is due; a lone node's loop has its pace, too, because rule *pause* judges by it."""
@@ -160,8 +164,6 @@ class Engine:
         times += [p.next_deadline(now) for p in self.peers.values()]
         nudges = [self.nudges.deadline(self.settings, p.ends) for p in self.peers.values() if p.contact]
         times += [at for at in nudges if at is not None and at > now]
-        times += [e.next for e in self.echoes.values()]
-        times += [p.next for p in self.probes.values()]
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
@@ -169,6 +171,10 @@ class Engine:
         if self._stop is not None:
             times.append(self._stop.deadline)
         return min(t for t in times if t is not None)
+
+    def _next_sample(self) -> Instant:
+        times = [e.next for e in self.echoes.values()] + [p.next for p in self.probes.values()]
+        return min(times, default=self._decision)
 
     # --- the event --------------------------------------------------------------------------------------------
 
@@ -201,7 +207,7 @@ class Engine:
         """
         match event:
             case Tick():
-                return now >= self._decision
+                return now >= self._decision or self._sample(now, out)
             case Datagram():
                 return self._datagram(event, now, out)
             case EchoAnswer(target, data):
@@ -229,6 +235,24 @@ class Engine:
             case NewSettings(settings):
                 self._reconfigure(settings, now, out)
         return True
+
+    def _sample(self, now: Instant, out: list[Effect]) -> bool:
+        """Ask and judge what is due; False where the answers only go on as they were."""
+        if now < self._sampling:
+            return False
+        before = self._samples()
+        tried = list(echoes.tick(self.echoes, self.watches, now, self._entropy))
+        for srg, probe in self.probes.items():
+            probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
+        out += tried
+        self._sampling = self._next_sample()
+        contact = bool(self.peers) and all(p.contact for p in self.peers.values())
+        return not contact or before != self._samples() or any(isinstance(effect, Note) for effect in tried)
+
+    def _samples(self) -> list[object]:
+        """What a decision in contact may depend on."""
+        closed: list[object] = [e.closed for e in self.echoes.values()]
+        return closed + [probe.decisive(self.srgs[srg]) for srg, probe in self.probes.items()]
 
     def _answered(self, target: EchoTarget, data: bytes, now: Instant, out: list[Effect]) -> bool:
         echo = self.echoes.get(target)

@@ -230,7 +230,7 @@ class IclPeer:
         due = self.session.next_deadline()
         if due is not None:
             times.append(due)
-        kick = self._heard_at + self.detection // 2
+        kick = after(self._heard_at + self.detection // 2, self.settings.timers.heartbeat)  # when it wakes nobody
         if kick > now:
             times.append(kick)
         if now < self._heard_until:

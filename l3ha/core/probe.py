@@ -77,6 +77,11 @@ class Probe:
         """Own address answers now, and the floating one has answered since the start, here or at the peer."""
         return arbiter.name in self.trusted and echoes[arbiter.own].closed is EchoResult.ANSWERED
 
+    def decisive(self, group: Group) -> tuple[object, ...]:
+        """What may change a decision in contact: how often in a row no longer does once it is enough for any rule."""
+        enough = max(group.srg.up, group.srg.down, MISLED_AFTER)
+        return (self.verdict, self.answered, min(self.count, enough))
+
     def _judge(self, echoes: Mapping[EchoTarget, Echo], *, active: bool) -> Verdict:
         known = [a for a in self.arbiters if self.known(a, echoes)]
         if not known:

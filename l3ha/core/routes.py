@@ -242,14 +242,16 @@ class SpeakerLink:
         self.wish = None
 
     def deadline(self, now: Instant) -> Instant | None:
-        """Next renewal, or the end of patience with a neighbor that is behind."""
+        """Next renewal, or the end of patience with a neighbor that is behind or a speaker that is silent."""
         t = self.settings.timers
         times: list[Instant] = [
             s.behind_since + t.bgp + 1 for s in self.neighbors.values() if s.behind_since is not None
         ]
         if self.connected and self._renewed is not None:
             times.append(self._renewed + t.lease // 4)
-        if not self.connected:
+        if self.connected:
+            times.append(self._heard + t.lease + 1)
+        else:
             times.append(self._lost_at + (self.settings.speaker.grace if self.ever else t.boot))
         return min((x for x in times if x > now), default=None)
 
