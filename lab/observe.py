@@ -103,8 +103,22 @@ def _diff(seen: Picture, expected: tuple[Picture, ...]) -> str:
 
 
 def wait_for(lab: Lab, *expected: Picture, within_s: float, steady_s: float = 0, what: str = "") -> Picture:
-    """``until`` over the lab's picture."""
-    return until(lambda: picture(lab), *expected, within_s=within_s, steady_s=steady_s, what=what)
+    """``until`` over the lab's picture; where it does not come, the error tells what the nodes say of it."""
+    try:
+        return until(lambda: picture(lab), *expected, within_s=within_s, steady_s=steady_s, what=what)
+    except LabError as error:
+        raise LabError(f"{error}\n{_story(lab)}") from None
+
+
+def _story(lab: Lab) -> str:
+    """The last events of every node."""
+    told = []
+    for node in NODES:
+        try:
+            told.append(f"{node}:\n{lab.cli(node, 'show', 'events', '--limit', '20')}")
+        except LabError as error:
+            told.append(f"{node}: {error}")
+    return "\n".join(told)
 
 
 def settle(lab: Lab, within_s: float = SETTLED_S, steady_s: float = 0.3) -> str:

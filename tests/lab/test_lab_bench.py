@@ -101,7 +101,9 @@ def test_benchmark_of_one_contender_and_one_fault(tmp_path: Path) -> None:
     assert found["failure"] is None
     assert found["phase"]["back"]
     assert min(found["phase"]["gap_ms"]) > 50  # BFD gives up after 150 ms at the latest, and before that it loses
-    assert max(found["phase"]["gap_ms"]) < 1500
+    assert (
+        max(found["phase"]["gap_ms"]) < 20_000
+    )  # where the machine stalls before, BFD is down and the hold time counts
     assert found["mending"]["back"]
     assert "BIRD + BFD" in (tmp_path / "benchmark.md").read_text()
     assert (tmp_path / "benchmark-bird.svg").read_text().startswith("<svg")

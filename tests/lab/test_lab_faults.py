@@ -10,6 +10,7 @@ import pytest
 
 from lab import topology
 from lab.campaign import serving_node, strike
+from lab.command import LabError
 from lab.faults import FAULTS, Fault
 from lab.observe import move_to, other, pair, settle, until, wait_for
 from lab.topology import BEYOND, NODES, REPOSITORY, ROUTERS
@@ -93,3 +94,12 @@ def test_a_killed_owner_leaves_nothing_behind() -> None:
 def _vanish(tag: str) -> None:
     gone = {"namespaces": [], "directory": False}
     until(lambda: {"namespaces": topology.existing(tag), "directory": Path(BASE / tag).exists()}, gone, within_s=20)
+
+
+def test_what_does_not_come_is_told_with_the_nodes_own_story(lab: Lab) -> None:
+    with pytest.raises(LabError) as caught:
+        wait_for(lab, {"n1": {"state": "NONSENSE"}}, within_s=0.05, what="nonsense")
+    text = str(caught.value)
+    assert "nonsense did not come" in text
+    assert text.count("BACKUP -> ACTIVE") or text.count("HOLD -> ACTIVE"), "of whichever became so"
+    assert "\nn1:\n" in text and "\nn2:\n" in text
