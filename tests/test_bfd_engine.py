@@ -133,7 +133,7 @@ def test_while_the_state_cannot_be_told_no_bad_sample_is_counted() -> None:
         node.say(NOTHING)
     assert watch.up is True
     node.say(LOST)
-    node.say(LOST)
+    node.take(node.engine.step(Tick(), node.now + 10 * MS))
     assert watch.up is False, "three samples that it was down"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -48,9 +49,9 @@ from l3ha.core.events import (
 from l3ha.core.icl import MAX_GRACE
 from l3ha.core.probe import MISLED_AFTER
 from l3ha.wire import wishline
-from l3ha.wire.seal import Drop
+from l3ha.wire.seal import INIT, Drop
 from l3ha.wire.wish import Advertised, NeighborReport, Renew, Report, Wish
-from tests.world import TIMERS, World, address, echo_reply, entropy, settings
+from tests.world import TIMERS, Node, World, address, echo_reply, entropy, settings
 
 T0: Instant = 1_000 * SECOND
 T_DET, T_H = TIMERS.detection, TIMERS.heartbeat
@@ -575,7 +576,26 @@ def test_as_long_as_all_goes_on_little_is_decided(monkeypatch: pytest.MonkeyPatc
     sent = [e.sent for e in engine(world).echoes.values()]
     world.run(10 * SECOND)
     assert [e.sent for e in engine(world).echoes.values()] == [n + 100 for n in sent]
-    assert 2 * 2 * 10 <= len(decided) <= 2 * 7 * 10, "at each of the two nodes, in ten seconds"
+    assert 2 * 2 * 10 <= len(decided) <= 2 * 3 * 10, "at each of the two nodes, in ten seconds"
+
+
+def test_a_silent_peer_is_asked_anew_before_it_is_given_up() -> None:
+    """With a heartbeat after half of T_det, and again at the pace of the handshake."""
+    world = pair()
+    inits: list[Instant] = []
+    carry_out = world._carry_out
+
+    def watched(n: Node, effect: Effect) -> None:
+        if isinstance(effect, Send) and n.id == 2 and effect.path == "icl" and effect.data[0] == INIT:
+            inits.append(world.now)
+        carry_out(n, effect)
+
+    world._carry_out = watched  # type: ignore[method-assign]
+    heard = world.now
+    world.silence(1)
+    world.run(TIMERS.detection - 10 * MS)
+    assert TIMERS.detection // 2 < inits[0] - heard <= TIMERS.detection // 2 + TIMERS.heartbeat
+    assert len(inits) >= 4 and max(b - a for a, b in pairwise(inits)) <= 51 * MS
 
 
 def test_arbiters_that_the_peer_knows_are_known() -> None:

@@ -11,10 +11,11 @@ import pytest
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Settings
 from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.core import nudge
 from l3ha.core.engine import Engine
 from l3ha.core.events import ClearStatistics, ToSpeaker
 from l3ha.core.ledger import Job, Ledger
-from l3ha.core.nudge import AHEAD, IN_VAIN, SPAN, Nudges
+from l3ha.core.nudge import AHEAD, IN_VAIN
 from l3ha.core.routes import SpeakerLink
 from l3ha.wire import wishline
 from l3ha.wire.wish import Attributes, Renew
@@ -144,16 +145,19 @@ def test_three_in_vain_are_enough_and_a_takeover_makes_up_for_them() -> None:
     assert len(world.nudges) == IN_VAIN + 1, "contact had been lost, so those before were none in vain"
 
 
-def test_after_a_while_there_may_be_one_more() -> None:
-    nudges, s = Nudges(), settings(1)
-    for i in range(IN_VAIN):
-        assert nudges.allowed(s, T0 + i * SECOND)
-        nudges.give(T0 + i * SECOND)
-        assert not nudges.allowed(s, T0 + i * SECOND + s.timers.detection - 1)
-    assert not nudges.allowed(s, T0 + SPAN - 1)
-    assert nudges.allowed(s, T0 + SPAN)
-    nudges.give(T0 + SPAN)
-    assert not nudges.allowed(s, T0 + SPAN + SECOND - 1) and nudges.allowed(s, T0 + SPAN + SECOND)
+def test_after_a_while_there_may_be_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nudge, "SPAN", 20 * SECOND)
+    world = steady(FAST)
+    for _ in range(IN_VAIN):
+        interrupt(world, ALMOST)
+    first = world.nudges[0][0]
+    world.run(first + 18 * SECOND - world.now)
+    interrupt(world, ALMOST)
+    assert len(world.nudges) == IN_VAIN
+    world.run(2 * SECOND)
+    interrupt(world, ALMOST)
+    interrupt(world, ALMOST)
+    assert len(world.nudges) == IN_VAIN + 2, "two of the three are long ago"
 
 
 def test_a_socket_that_was_not_read_dry_is_no_silence() -> None:

@@ -481,7 +481,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     step, found = Engine.step, []
 
     def stepped(self: Engine, event: Event, now: Instant) -> tuple[Effect, ...]:
-        early = self._decision - now > MS and now - self._last <= self.settings.timers.detection
+        early = min(self._decision, self._fading()) - now > MS and now - self._last <= self.settings.timers.detection
         if isinstance(event, Tick) and self._open and early:
             drawn = self._entropy
             copy = image.read_engine(image.write_engine(self, drawn), generator("copy").randbytes)

@@ -18,6 +18,9 @@ SECOND: Duration = 1_000_000_000
 MINUTE: Duration = 60 * SECOND
 HOUR: Duration = 60 * MINUTE
 
+NEVER: Instant = 1 << 62
+"""Later than anything."""
+
 _UNITS = {"us": US, "ms": MS, "s": SECOND, "m": MINUTE, "min": MINUTE, "h": HOUR}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|m|h)")
 

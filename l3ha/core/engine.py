@@ -18,8 +18,8 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import EchoTarget, MonitorKind, Settings
-from l3ha.base.time import MS, Duration, Instant, after
-from l3ha.core import echoes, monitors, picture, requests
+from l3ha.base.time import MS, NEVER, Duration, Instant, after
+from l3ha.core import echoes, monitors, picture, requests, sampling
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
 from l3ha.core.events import (
@@ -102,6 +102,8 @@ class Engine:
         self._open = False
         """False until the speaker has told what it advertises (or T_det is over): before that we say nothing, so that a
         restart cannot be heard as "not ACTIVE"."""
+        self._reported: tuple[Report | Goodbye, int] | None = None
+        """What the speaker said last, and the number of the wish that it knew then."""
         self._misled: set[SrgId] = set()
         self._stop: Stop | None = None
         self._first = True
@@ -140,14 +142,17 @@ class Engine:
             self._run(now, out, judge=judge)
             turned = before != (self.node.state, self.speaker.number)  # and the groups were decided without that
             self._decision = now + 1 if turned or (due and not judge) else self._earliest(now)
-            self._sampling = self._next_sample()
+            self._sampling = sampling.due(self)
         elif isinstance(event, Tick) and self._open:
+            if handshakes := [send for p in self.peers.values() for send in p.tick(now)]:
+                out += handshakes
+                self._decision = min(self._decision, self._earliest(now))
             self._beat(now, out, every=False)
         return tuple(out)
 
     def next_deadline(self) -> Instant:
         """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
-        due = min(self._decision, self._sampling)
+        due = min(self._decision, self._sampling, self._fading())
         return min(due, self._turn()) if self._open else due
 
     def _turn(self) -> Instant:
@@ -162,8 +167,6 @@ class Engine:
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
         times += [p.next_deadline(now) for p in self.peers.values()]
-        nudges = [self.nudges.deadline(self.settings, p.ends) for p in self.peers.values() if p.contact]
-        times += [at for at in nudges if at is not None and at > now]
         times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
@@ -172,9 +175,10 @@ class Engine:
             times.append(self._stop.deadline)
         return min(t for t in times if t is not None)
 
-    def _next_sample(self) -> Instant:
-        times = [e.next for e in self.echoes.values()] + [p.next for p in self.probes.values()]
-        return min(times, default=self._decision)
+    def _fading(self) -> Instant:
+        """When a silence leads to something. Every heartbeat moves that away, so it is not kept but worked out."""
+        ends = [min(p.falls, self.nudges.due(self.settings, p)) for p in self.peers.values() if p.contact]
+        return min(ends, default=NEVER)
 
     # --- the event --------------------------------------------------------------------------------------------
 
@@ -207,7 +211,7 @@ class Engine:
         """
         match event:
             case Tick():
-                return now >= self._decision or self._sample(now, out)
+                return now >= self._decision or now >= self._fading() or self._sample(now, out)
             case Datagram():
                 return self._datagram(event, now, out)
             case EchoAnswer(target, data):
@@ -221,7 +225,7 @@ class Engine:
                 if self.speaker.connected:
                     out.append(self.speaker.down(now))
             case SpeakerLine(data):
-                self._speaker_line(data, now, out)
+                return self._speaker_line(data, now, out)
             case InterfaceChanged(name, up, detail):
                 out += monitors.observe(self.watches, MonitorKind.INTERFACE, name, up, detail, now)
             case RequestFailover():
@@ -237,22 +241,12 @@ class Engine:
         return True
 
     def _sample(self, now: Instant, out: list[Effect]) -> bool:
-        """Ask and judge what is due; False where the answers only go on as they were."""
         if now < self._sampling:
             return False
-        before = self._samples()
-        tried = list(echoes.tick(self.echoes, self.watches, now, self._entropy))
-        for srg, probe in self.probes.items():
-            probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
-        out += tried
-        self._sampling = self._next_sample()
-        contact = bool(self.peers) and all(p.contact for p in self.peers.values())
-        return not contact or before != self._samples() or any(isinstance(effect, Note) for effect in tried)
-
-    def _samples(self) -> list[object]:
-        """What a decision in contact may depend on."""
-        closed: list[object] = [e.closed for e in self.echoes.values()]
-        return closed + [probe.decisive(self.srgs[srg]) for srg, probe in self.probes.items()]
+        effects, news = sampling.sample(self, now, self._entropy)
+        out += effects
+        self._sampling = sampling.due(self)
+        return news
 
     def _answered(self, target: EchoTarget, data: bytes, now: Instant, out: list[Effect]) -> bool:
         echo = self.echoes.get(target)
@@ -291,11 +285,13 @@ class Engine:
             if known:  # a peer that has just started knows none yet, and its earlier words still hold
                 probe.told(frozenset(name for of, name in known if of == srg))
 
-    def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> None:
+    def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> bool:
         line = wishline.decode(data)
         if not isinstance(line, Report | Goodbye):
             out.append(Note(NoteKind.SPEAKER, f"a line from the speaker makes no sense: {line}", alarm=True))
-            return
+            return False
+        before, self._reported = self._reported, (line, self.speaker.number)
+        news = before != self._reported or not self.speaker.connected
         notes, advertised = self.speaker.receive(line, now)
         out += notes
         for neighbor, state in self.speaker.neighbors.items():
@@ -309,7 +305,9 @@ class Engine:
                 out += machine.resume(Term(a.term), tuple(self.peers), now)
                 if machine.srg.id in self._saved:
                     self.probes[machine.srg.id].told(self._saved[machine.srg.id].known)
+        news = news or bool(notes) or not self._open
         self._open = True
+        return news
 
     def _begin_stop(self, intent: Intent, grace: Duration, now: Instant) -> None:
         if self._stop is not None:
@@ -357,40 +355,12 @@ class Engine:
                     self.nudges.clear()
         if judge:
             out += self.speaker.expire(now)
-            out += self._nudge(now)
+            out += self.nudges.give(self, now)
         out += echoes.tick(self.echoes, self.watches, now, self._entropy)
         out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
             probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
             out += follow(self._misled, self.srgs[srg], probe)
-
-    def _nudge(self, now: Instant) -> list[Effect]:
-        """A nudge to the routers, where a peer is about to be given up that is ACTIVE in a group of which we are
-        BACKUP."""
-        if not self.nudges.allowed(self.settings, now):
-            return []
-        for peer in self.peers.values():
-            due = self.nudges.deadline(self.settings, peer.ends) if peer.contact else None
-            if due is None or now < due or not self._may_follow(peer):
-                continue
-            line = self.speaker.nudge()
-            if line is None:
-                return []
-            self.nudges.give(now)
-            text = (
-                f"{peer.peer.name} has been silent for {peer.silence(now) // MS} ms: the routers are nudged "
-                "(one route is announced again, unchanged)"
-            )
-            return [ToSpeaker(wishline.encode(line)), Note(NoteKind.NEIGHBOR, text)]
-        return []
-
-    def _may_follow(self, peer: IclPeer) -> bool:
-        """Whether we are BACKUP for a group that is ACTIVE there."""
-        return any(
-            self.srgs[srg].state is SrgState.BACKUP
-            for srg, facts in self.picture.items()
-            if any(f.id == peer.peer.id and f.state is SrgState.ACTIVE for f in facts.peers)
-        )
 
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:
         if not self._open:

@@ -37,7 +37,7 @@ SENT_REMEMBERED = 256
 TURNS_BELOW: Duration = 100 * MS
 """Paths take turns where T_h is shorter: up to T_h is won, and the loop wakes twice as often."""
 
-NEVER: Instant = -(1 << 62)
+LONG_AGO: Instant = -(1 << 62)
 
 
 @dataclass
@@ -47,9 +47,9 @@ class PathState:
     path: Path
     up: bool = False
     since: Instant | None = None
-    until: Instant = NEVER
+    until: Instant = LONG_AGO
     """When it is down, unless it is heard again."""
-    alone: Instant = NEVER
+    alone: Instant = LONG_AGO
     """When it is, if by then no other path was heard either."""
     heard: Instant | None = None
     proved: Instant | None = None
@@ -57,11 +57,11 @@ class PathState:
     newest: int = 0
     """Newest sequence of the peer's present incarnation heard here."""
     rtt: Duration | None = None
-    due: Instant = NEVER
+    due: Instant = LONG_AGO
     """When its next heartbeat is due."""
     sent: int = 0
     received: int = 0
-    fell: Instant = NEVER
+    fell: Instant = LONG_AGO
     """When it was last known to be up."""
     times: OrderedDict[int, Instant] = field(default_factory=OrderedDict)
 
@@ -86,13 +86,13 @@ class IclPeer:
         known, which costs a small part of a decision."""
         self.witnesses: frozenset[str] = frozenset()
         """Routers of the witness paths that were up at the end of the last contact."""
-        self.due: Instant = NEVER
+        self.due: Instant = LONG_AGO
         """When the next heartbeat is due on some path."""
         self._sequence = 0
         self._ordinal = -1
-        self._heard_until: Instant = NEVER
+        self._heard_until: Instant = LONG_AGO
         self._heard_at: Instant = now
-        self._echoed_at: Instant = NEVER
+        self._echoed_at: Instant = LONG_AGO
         """When we had sent what the newest heartbeat echoes."""
         self._told_versions: set[str] = set()
         self._alarmed: tuple[str, ...] | None = None
@@ -107,7 +107,12 @@ class IclPeer:
     @property
     def ends(self) -> Instant:
         """When contact is lost unless something is heard: all paths together have been silent for too long."""
-        return max((p.alone for p in self.paths.values() if p.up), default=NEVER)
+        return max((p.alone for p in self.paths.values() if p.up), default=LONG_AGO)
+
+    @property
+    def falls(self) -> Instant:
+        """When a path is down, or all are, unless something is heard; only while in contact."""
+        return min([self.ends, *(p.until for p in self.paths.values() if p.up)])
 
     def silence(self, now: Instant) -> Duration:
         """How long nothing was heard."""
@@ -157,7 +162,7 @@ class IclPeer:
         return [], [], False
 
     def tick(self, now: Instant) -> list[Send]:
-        """Handshake datagrams that are due, on every path."""
+        """Handshake datagrams that are due, on every path; with each heartbeat somebody asks for them."""
         if now - self._heard_at > self.detection // 2:
             self.session.kick(now)
         return [s for data in self.session.tick(now) for s in self._everywhere(data)]
@@ -223,19 +228,9 @@ class IclPeer:
             path.sent = path.received = 0
 
     def next_deadline(self, now: Instant) -> Instant | None:
-        """When a path may fall, or the session wants to send."""
-        times = [p.until for p in self.paths.values() if p.up]
-        if self.contact:
-            times.append(self.ends)
-        due = self.session.next_deadline()
-        if due is not None:
-            times.append(due)
-        kick = after(self._heard_at + self.detection // 2, self.settings.timers.heartbeat)  # when it wakes nobody
-        if kick > now:
-            times.append(kick)
-        if now < self._heard_until:
-            times.append(self._heard_until)
-        return min(times, default=None)
+        """When the session wants to send, or the peer counts as unheard; not when contact ends (``falls``)."""
+        times = [self.session.next_deadline(), None if self.contact or now >= self._heard_until else self._heard_until]
+        return min((t for t in times if t is not None), default=None)
 
     def drop(self, reason: Drop) -> None:
         """Count a datagram that the session never saw, or that it opened in vain."""
@@ -271,7 +266,7 @@ class IclPeer:
             promises = any(g.grant is not None for g in beat.srgs)  # how old they are counts, too
             self.news = self.news or promises or self.beat is None or _decisive(beat) != _decisive(self.beat)
             self.beat = beat
-            self._echoed_at = sent if sent is not None else NEVER
+            self._echoed_at = sent if sent is not None else LONG_AGO
             notes += self._compare()
         return notes
 

@@ -16,8 +16,13 @@ from __future__ import annotations
 
 from collections import deque
 
+from l3ha.base.names import NodeId, SrgState
 from l3ha.base.settings import Settings
-from l3ha.base.time import MS, SECOND, Duration, Instant
+from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant
+from l3ha.core.events import Effect, Note, NoteKind, ToSpeaker
+from l3ha.core.icl import IclPeer
+from l3ha.core.picture import Parts
+from l3ha.wire import wishline
 
 AHEAD: Duration = 40 * MS
 """10 ms less than what bgpd gathers for: so much sooner than usual may ExaBGP send the nudge, or later the takeover."""
@@ -33,23 +38,42 @@ class Nudges:
 
     def __init__(self) -> None:
         self._given: deque[Instant] = deque(maxlen=IN_VAIN)
+        self._considered: dict[NodeId, Instant] = {}
+        """Peer -> when contact would end, when a nudge for this silence was thought of last."""
 
-    def deadline(self, s: Settings, ends: Instant) -> Instant | None:
-        """When to nudge a router if contact with a peer ends at ``ends``; None: not at all."""
+    def due(self, s: Settings, p: IclPeer) -> Instant:
+        """When to think of a nudge because of this peer, with which there is contact, unless it is heard: once for a
+        silence, and only where more than one late heartbeat leads to it."""
         ahead = min(AHEAD, s.timers.detection - 2 * s.timers.heartbeat)
-        return ends - ahead if s.speaker.nudge and ahead > 0 else None
+        known = self._considered.get(p.peer.id) == p.ends
+        return p.ends - ahead if s.speaker.nudge and ahead > 0 and not known else NEVER
 
-    def allowed(self, s: Settings, now: Instant) -> bool:
-        """Whether there may be one now: not twice for one silence, and not too many in vain."""
-        if not self._given:
-            return True
-        exhausted = len(self._given) == IN_VAIN and now - self._given[0] < SPAN
-        return not exhausted and now - self._given[-1] >= s.timers.detection
-
-    def give(self, now: Instant) -> None:
-        """One is given."""
-        self._given.append(now)
+    def give(self, e: Parts, now: Instant) -> list[Effect]:
+        """A nudge, where a peer is about to be given up that is ACTIVE in a group of which we are BACKUP."""
+        for p in e.peers.values():
+            if not p.contact or now < self.due(e.settings, p):
+                continue
+            self._considered[p.peer.id] = p.ends
+            exhausted = len(self._given) == IN_VAIN and now - self._given[0] < SPAN
+            line = None if exhausted or not _may_follow(e, p) else e.speaker.nudge()
+            if line is not None:
+                self._given.append(now)
+                text = (
+                    f"{p.peer.name} has been silent for {p.silence(now) // MS} ms: the routers are nudged "
+                    "(one route is announced again, unchanged)"
+                )
+                return [ToSpeaker(wishline.encode(line)), Note(NoteKind.NEIGHBOR, text)]
+        return []
 
     def clear(self) -> None:
         """Contact was lost indeed: they were not in vain."""
         self._given.clear()
+
+
+def _may_follow(e: Parts, p: IclPeer) -> bool:
+    """Whether we are BACKUP for a group that is ACTIVE there."""
+    return any(
+        e.srgs[srg].state is SrgState.BACKUP
+        for srg, facts in e.picture.items()
+        if any(f.id == p.peer.id and f.state is SrgState.ACTIVE for f in facts.peers)
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from l3ha.base.names import LeaseEnd, Level, SrgState
-from l3ha.base.time import Duration, Instant
+from l3ha.base.time import NEVER, Duration, Instant
 from l3ha.core.engine import Engine
 from l3ha.core.events import Datagram, DiscardBacklog, Effect, Event, Note, NoteKind
 from l3ha.core.facts import Rule
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from l3ha.sim.node import Node
     from l3ha.sim.session import BgpSession
 
-NEVER: Instant = 1 << 62
 REMEMBERED_DATAGRAMS = 4096
 RULES = frozenset(str(r) for r in Rule)
 
