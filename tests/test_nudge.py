@@ -138,11 +138,21 @@ def test_three_in_vain_are_enough_and_a_takeover_makes_up_for_them() -> None:
         interrupt(world, ALMOST)
     assert len(world.nudges) == IN_VAIN and world.states() == ("ACTIVE", "BACKUP"), "and nothing else came of it"
     interrupt(world, 150 * MS)
-    assert len(world.nudges) == IN_VAIN
+    assert len(world.nudges) == IN_VAIN and world.rules(2)[-2:] == ["silence", "duel"]
     world.run(20 * SECOND)
     assert world.states() == ("ACTIVE", "BACKUP")
     interrupt(world, ALMOST)
-    assert len(world.nudges) == IN_VAIN + 1, "contact had been lost, so those before were none in vain"
+    assert len(world.nudges) == IN_VAIN + 1, "it had taken over, so those before were none in vain"
+
+
+def test_a_loss_of_contact_without_a_takeover_was_in_vain() -> None:
+    world = steady(FAST)
+    for router in world.routers.values():
+        router.mute = True  # so nobody proves that it was the peer that fell silent
+    world.run(SECOND)
+    for _ in range(IN_VAIN + 1):
+        interrupt(world, 150 * MS)
+    assert "silence" not in world.rules(2) and len(world.nudges) == IN_VAIN
 
 
 def test_after_a_while_there_may_be_one_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,7 +352,6 @@ class Engine:
                 out += peer.expire(now)
                 if was and not peer.contact:
                     self._contact_changed()
-                    self.nudges.clear()
         if judge:
             out += self.speaker.expire(now)
             out += self.nudges.give(self, now)
@@ -365,9 +364,11 @@ class Engine:
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:
         if not self._open:
             return
-        before = (machine.level, machine.term)
+        before, state = (machine.level, machine.term), machine.state
         facts = self.picture[machine.srg.id] = picture.facts(self, machine.srg, now)
         out += machine.step(facts, now)
+        if machine.state is SrgState.ACTIVE and state is not SrgState.ACTIVE:
+            self.nudges.clear()
         probe = self.probes[machine.srg.id]
         if (machine.level, machine.term) != before:
             probe.announced(now, self.settings.timers.settle)

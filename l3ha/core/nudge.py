@@ -66,7 +66,7 @@ class Nudges:
         return []
 
     def clear(self) -> None:
-        """Contact was lost indeed: they were not in vain."""
+        """A group was taken over: they were not in vain, and the routers were told something new anyway."""
         self._given.clear()
 
 
