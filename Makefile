@@ -41,13 +41,14 @@ check: $(VENV)/.stamp  ## format, lint, strict types, import contracts
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.stamp  ## the tests that need neither root nor routers
-	$(BIN)/pytest -m "not lab"
+	$(BIN)/pytest -m "not lab" -n $$(nproc)
 
 lab-test: setup  ## the tests in network namespaces with real routers
 	$(BIN)/pytest -m lab
 
-test: setup check  ## everything that CI runs
-	$(BIN)/pytest
+test: setup check  ## everything that CI runs; the lab has the machine for itself
+	$(BIN)/pytest -m lab
+	$(BIN)/pytest -m "not lab" -n $$(nproc)
 
 demo: setup  ## a pair of nodes fails over between two real routers, with the outage measured
 	$(BIN)/python -m lab demo

@@ -107,10 +107,10 @@ def wait_for(lab: Lab, *expected: Picture, within_s: float, steady_s: float = 0,
     try:
         return until(lambda: picture(lab), *expected, within_s=within_s, steady_s=steady_s, what=what)
     except LabError as error:
-        raise LabError(f"{error}\n{_story(lab)}") from None
+        raise LabError(f"{error}\n{story(lab)}") from None
 
 
-def _story(lab: Lab) -> str:
+def story(lab: Lab) -> str:
     """The last events of every node."""
     told = []
     for node in NODES:

@@ -7,7 +7,7 @@ import pytest
 
 from lab.campaign import strike
 from lab.faults import FAULTS, Fault
-from lab.observe import move_to, other, settle
+from lab.observe import move_to, other, settle, story
 from lab.routers import RouterKind
 from lab.topology import BEYOND, NODES, ROUTERS
 from lab.world import Lab
@@ -39,5 +39,5 @@ def test_both_claims_are_there(birds: Lab) -> None:
 def test_fault(birds: Lab, fault: Fault) -> None:
     move_to(birds, NODES[0])
     run = strike(birds, fault)
-    assert run.complaint(MARGIN_MS) is None
+    assert run.complaint(MARGIN_MS) is None, story(birds)
     assert run.best == dict.fromkeys(ROUTERS, run.after)

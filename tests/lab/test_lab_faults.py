@@ -12,7 +12,7 @@ from lab import topology
 from lab.campaign import serving_node, strike
 from lab.command import LabError
 from lab.faults import FAULTS, Fault
-from lab.observe import move_to, other, pair, settle, until, wait_for
+from lab.observe import move_to, other, pair, settle, story, until, wait_for
 from lab.topology import BEYOND, NODES, REPOSITORY, ROUTERS
 from lab.world import BASE, Lab
 
@@ -52,7 +52,7 @@ def test_routers_hold_both_claims(lab: Lab) -> None:
 def test_fault(lab: Lab, fault: Fault) -> None:
     move_to(lab, "n1")
     run = strike(lab, fault)
-    assert run.complaint(MARGIN_MS) is None
+    assert run.complaint(MARGIN_MS) is None, story(lab)
     assert run.best == dict.fromkeys(ROUTERS, run.after)
 
 
