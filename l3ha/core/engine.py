@@ -142,7 +142,6 @@ class Engine:
             self._run(now, out, judge=judge)
             turned = before != (self.node.state, self.speaker.number)  # and the groups were decided without that
             self._decision = now + 1 if turned or (due and not judge) else self._earliest(now)
-            self._sampling = sampling.due(self)
         elif isinstance(event, Tick) and self._open:
             if handshakes := [send for p in self.peers.values() for send in p.tick(now)]:
                 out += handshakes
@@ -211,7 +210,9 @@ class Engine:
         """
         match event:
             case Tick():
-                return now >= self._decision or now >= self._fading() or self._sample(now, out)
+                if now >= self._decision or now >= self._fading():
+                    return True
+                return now >= self._sampling and self._sample(now, out)
             case Datagram():
                 return self._datagram(event, now, out)
             case EchoAnswer(target, data):
@@ -241,8 +242,7 @@ class Engine:
         return True
 
     def _sample(self, now: Instant, out: list[Effect]) -> bool:
-        if now < self._sampling:
-            return False
+        """Whether a decision may depend on what came of it."""
         effects, news = sampling.sample(self, now, self._entropy)
         out += effects
         self._sampling = sampling.due(self)
@@ -355,10 +355,9 @@ class Engine:
         if judge:
             out += self.speaker.expire(now)
             out += self.nudges.give(self, now)
-        out += echoes.tick(self.echoes, self.watches, now, self._entropy)
+        self._sample(now, out)
         out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
-            probe.sample(now, self.echoes, active=self.srgs[srg].state is SrgState.ACTIVE)
             out += follow(self._misled, self.srgs[srg], probe)
 
     def _group(self, machine: SrgMachine, now: Instant, out: list[Effect]) -> None:

@@ -46,25 +46,8 @@ Entropy: TypeAlias = Callable[[int], bytes]
 
 _MODULES = (
     *(names, settings, heartbeat, noise, seal, wish),
-    *(
-        echo,
-        engine,
-        events,
-        facts,
-        group,
-        icl,
-        keys,
-        lateness,
-        monitor,
-        move,
-        node,
-        nudge,
-        probe,
-        routes,
-        session,
-        srg,
-        stop,
-    ),
+    *(echo, engine, events, facts, group, icl, keys, lateness, monitor),
+    *(move, node, nudge, probe, routes, session, srg, stop),
 )
 _CLASSES: dict[str, type] = {
     f"{module.__name__.removeprefix('l3ha.')}.{thing.__qualname__}": thing

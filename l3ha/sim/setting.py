@@ -69,8 +69,6 @@ class Variant:
     """Greatest time from an echo request to its answer."""
     drop_from: int = 0
     """Routes from which on a session is ended to lower them."""
-    nudge: bool = True
-    """Whether the routers are nudged before a silent peer is given up."""
 
     @property
     def timers(self) -> Timers:
@@ -154,7 +152,7 @@ def settings(node: int, v: Variant) -> Settings:
         timers=v.timers,
         srgs=(_group(neighbors, v),),
         node_group=NodeGroup((), (), 100, (), None),
-        speaker=SpeakerSettings(v.lease_end, SECOND, v.drop_from, v.nudge),
+        speaker=SpeakerSettings(v.lease_end, SECOND, v.drop_from, nudge=True),
         digest=bytes(8),
         sections={"cluster": bytes(4)},
     )
