@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+from annotated_types import MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -84,7 +85,8 @@ def _table(title: str, model: type[BaseModel]) -> str:
 
 def _row(name: str, info: FieldInfo) -> str:
     word = next((m.text for m in info.metadata if isinstance(m, Word)), None) or type_word(info.annotation)
-    return f"| `{name}` | {word} | {_default(info, word)} | {info.description} |"
+    most = "".join(f", at most {m.max_length}" for m in info.metadata if isinstance(m, MaxLen))
+    return f"| `{name}` | {word}{most} | {_default(info, word)} | {info.description} |"
 
 
 def _default(info: FieldInfo, word: str) -> str:
@@ -115,8 +117,8 @@ def type_word(annotation: Any) -> str:
         inner = table_of(arguments[0])
         return "tables" if inner else f"list of {type_word(arguments[0])}"
     if origin is dict:
-        inner = table_of(arguments[1])
-        return "tables by name" if inner else f"table: name = {type_word(arguments[1])}"
+        value = type_word(arguments[1])
+        return "tables by name" if value == "table" else f"table: name = {value}"
     if origin is Literal:
         return ", ".join(f'`"{a}"`' for a in arguments)
     if table_of(annotation) is not None:
