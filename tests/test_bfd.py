@@ -317,6 +317,37 @@ def test_no_ttl_is_no_proof_of_one_hop_rfc_5881_5() -> None:
     assert p.a.sessions[B].received == taken and p.a.sessions[B].drops[BfdDrop.TTL] == 1
 
 
+def test_an_older_packet_that_is_read_later_makes_nobody_older() -> None:
+    """The shell reads two sockets, and says of each packet when it arrived."""
+    p = pair().up()
+    session, start = p.a.sessions[B], p.now
+    usual = session.usual
+    assert usual is not None
+    p.a.receive(B, usual, 255, start + 40 * MS)
+    p.a.receive(B, usual, 255, start + 10 * MS)
+    assert not p.a.silent(start + 189 * MS) and p.a.silent(start + 190 * MS)
+    packet = decode(usual)
+    assert isinstance(packet, ControlPacket)
+    p.a.receive(B, encode(replace(packet, diagnostic=7)), 255, start + 20 * MS)
+    assert not p.a.silent(start + 189 * MS)
+
+
+def test_settled_while_every_peer_repeats_itself() -> None:
+    third = "10.0.0.3"
+    p = pair()
+    assert not p.a.settled
+    p.up()
+    assert p.a.settled and Bfd([], entropy(1), 0).settled
+    p.a.configure([TO_B, replace(TO_B, address=third)], p.now)
+    assert not p.a.settled, "one that is down may say something new at any time"
+    p.a.configure([TO_B], p.now)
+    p.run(SECOND)
+    assert p.a.settled
+    p.b.sessions[A].admin(up=False, now=p.now)
+    p.run(SECOND)
+    assert not p.a.settled
+
+
 def test_a_pause_of_ours_takes_nobody_down_by_itself() -> None:
     """The machine stood still, so nothing lies in the socket: silence is counted from when we run again."""
     p = pair().up()

@@ -119,7 +119,7 @@ class BfdSession:
         self.drops: Counter[BfdDrop] = Counter()
         self._entropy = entropy
         self._heard: Instant | None = None
-        """Last packet taken; None after silence."""
+        """Arrival of the last packet taken; None after silence."""
         self._polling = False
         self._kept: Duration | None = None
         """The configured interval before the last change of it, until the peer has confirmed the new one (§6.8.3)."""
@@ -162,16 +162,16 @@ class BfdSession:
     def again(self, now: Instant) -> None:
         """``usual`` came once more."""
         self.received += 1
-        self._heard = now
+        self._hear(now)
 
     def receive(self, data: bytes, packet: ControlPacket, ttl: int | None, now: Instant) -> list[BfdEffect]:
-        """One packet of this session, ``data`` as it came; a refused one changes nothing but ``drops``."""
+        """One packet of this session, ``data`` as it came at ``now``; a refused one changes nothing but ``drops``."""
         reason = self._refuse(data, packet, ttl, now)
         if reason is not None:
             self.drops[reason] += 1
             return []
         self.received += 1
-        self._heard = now
+        self._hear(now)
         before = self.interval
         self.remote_discriminator, self.remote_state = packet.mine, packet.state
         self.remote_diagnostic = packet.diagnostic
@@ -246,6 +246,10 @@ class BfdSession:
         return [self._packet(final=False)]
 
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _hear(self, now: Instant) -> None:
+        """Packets of two sockets, and an excuse, come in any order."""
+        self._heard = now if self._heard is None or now > self._heard else self._heard
 
     def _refuse(self, data: bytes, packet: ControlPacket, ttl: int | None, now: Instant) -> BfdDrop | None:
         if ttl is None or ttl < self.peer.min_ttl:

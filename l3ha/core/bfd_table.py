@@ -46,8 +46,8 @@ class Bfd:
         return out
 
     def receive(self, source: str, data: bytes, ttl: int | None, now: Instant) -> list[BfdEffect]:
-        """One UDP payload from an address."""
-        self._woken(now)
+        """One UDP payload from an address, which arrived at ``now``; ``woken`` comes first where that was long ago."""
+        self.woken(now)
         session = self.sessions.get(source)
         if session is not None and data == session.usual and ttl is not None and ttl >= session.peer.min_ttl:
             session.again(now)
@@ -64,8 +64,13 @@ class Bfd:
 
     def tick(self, now: Instant) -> list[BfdEffect]:
         """Everything that is due; where ``silent``, the sockets have been read dry, ``now`` was read before that."""
-        self._woken(now)
+        self.woken(now)
         return [e for s in self.sessions.values() for e in s.tick(now)]
+
+    @property
+    def settled(self) -> bool:
+        """Every peer repeats itself: what it says is worth hearing before silence is judged, and not at once."""
+        return all(s.usual is not None for s in self.sessions.values())
 
     def silent(self, now: Instant) -> bool:
         """Whether ``tick`` would call a session silent; otherwise the sockets need not be dry."""
@@ -85,7 +90,8 @@ class Bfd:
         self._promised = first
         return first
 
-    def _woken(self, now: Instant) -> None:
+    def woken(self, now: Instant) -> None:
+        """The process runs at ``now``. If that is a detection time later than it asked for, silence counts from now."""
         if self._promised is None:
             return
         late, self._promised = now - self._promised, None

@@ -112,6 +112,8 @@ class Engine:
         that away, so what was known is still early enough."""
         self._sampling: Instant = now
         """When the next echo goes out or the next verdict is given."""
+        self._next: Instant | None = None
+        """What ``next_deadline`` says until the next step; the loop asks several times."""
         self._words: Heartbeat | None = None
         """What heartbeats say, since the last decision."""
         self.lateness = Lateness()
@@ -134,7 +136,7 @@ class Engine:
             event = self._pause(event, now, out)
         if isinstance(event, Tick) and now >= (wanted := self.next_deadline()):
             self.lateness.record(now - wanted)
-        self._last = now
+        self._last, self._next = now, None
         if self._take(event, now, out):
             self._words = None
             judge, due = isinstance(event, Tick), now >= self._decision
@@ -151,8 +153,10 @@ class Engine:
 
     def next_deadline(self) -> Instant:
         """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
-        due = min(self._decision, self._sampling, self._fading())
-        return min(due, self._turn()) if self._open else due
+        if self._next is None:
+            due = min(self._decision, self._sampling, self._fading())
+            self._next = min(due, self._turn()) if self._open else due
+        return self._next
 
     def _turn(self) -> Instant:
         """When a heartbeat is due; a lone node's loop has its pace, too, because rule *pause* judges by it."""
@@ -200,7 +204,7 @@ class Engine:
         for machine in self.srgs.values():
             out += machine.pause(now)
         self._said = None
-        self._decision = now
+        self._decision, self._next = now, None
         return Tick() if isinstance(event, Datagram | EchoAnswer) else event
 
     def _take(self, event: Event, now: Instant, out: list[Effect]) -> bool:

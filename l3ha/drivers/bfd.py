@@ -1,4 +1,10 @@
-"""BFD's UDP sockets (RFC 5881, RFC 5883): one per session to send from, one per local address and port to receive on.
+"""BFD's UDP sockets (RFC 5881, RFC 5883): one per session to send from, a pair per local address and port to hear on.
+
+To wake up is most of what a packet costs, and nearly every packet says UP as the one before it did. The kernel puts
+those of neighbors on the link (TTL 255) into a socket of their own: nobody needs to poll it, because it is read before
+a packet is sent and before silence is judged, and the kernel notes when each came. Whatever says anything else (another
+state, a poll, a final) comes to the other socket, and is heard at once. Several hops away anybody could fill the quiet
+one; there, and on a kernel that cannot choose, one socket takes everything.
 
 Standard library only, and no asyncio: the speaker runs this, and it must start fast. An address, interface or port that
 cannot be had yet is a fault of that session, shown and tried again; it never ends the process.
@@ -6,15 +12,22 @@ cannot be had yet is a fault of that session, shown and tried again; it never en
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import struct
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
-from l3ha.core.bfd import BfdPeer
+from l3ha.base.time import SECOND, Duration
+from l3ha.core.bfd import SINGLE_HOP_TTL, BfdPeer
+from l3ha.drivers import reuseport
 from l3ha.drivers.gtsm import ttl_of, udp
+from l3ha.drivers.reuseport import ByteIs
+from l3ha.wire.bfd import State
 
 SINGLE_HOP_PORT = 3784
 MULTIHOP_PORT = 4784
@@ -27,6 +40,14 @@ RCVBUF = 64 << 10
 _ROOM = 128
 """Longer than any packet that we read."""
 
+_SO_TIMESTAMPNS = 35
+"""asm-generic/socket.h; the socket module of Python 3.11 lacks it."""
+
+_TIMESPEC = struct.Struct("@ll")
+
+_STATE_POLL_FINAL = 0xF0
+"""Of a packet's second byte (RFC 5880 §4.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class BfdDatagram:
@@ -35,6 +56,8 @@ class BfdDatagram:
     source: str
     data: bytes
     ttl: int | None
+    age: Duration = field(default=0, compare=False)
+    """How long it has lain in the socket, by CLOCK_REALTIME: meaningless if that was set meanwhile, never negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +72,8 @@ class _Key:
 class _Socket:
     """An open socket, and the index of the interface that it was bound to (0 where to none)."""
 
-    def __init__(self, key: _Key, port: int, rcvbuf: int) -> None:
-        """Raises OSError."""
+    def __init__(self, key: _Key, port: int, rcvbuf: int, *, beside: bool = False) -> None:
+        """``beside``: on a port that is ours already. Raises OSError."""
         self.key = key
         self.port = port
         self.index = _index(key.interface)
@@ -59,6 +82,7 @@ class _Socket:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
             if key.interface is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode() + b"\0")
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, beside)
             self.socket.bind((key.local, port))
         except OSError:
             self.socket.close()
@@ -68,6 +92,49 @@ class _Socket:
     def stale(self) -> bool:
         """The interface was deleted; one of the same name has another index."""
         return self.index != _index(self.key.interface)
+
+
+class _Receiver:
+    """The socket of a key, and a second one for what needs no haste, where there can be one."""
+
+    def __init__(self, key: _Key) -> None:
+        """Raises OSError."""
+        self.prompt = _Socket(key, key.port, RCVBUF)  # not shared, so that a port in use is noticed
+        self.quiet: _Socket | None = None
+        self.prompt.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if key.port == SINGLE_HOP_PORT:
+            with contextlib.suppress(OSError):
+                self._split(key)
+
+    def _split(self, key: _Key) -> None:
+        usual = (
+            ByteIs(reuseport.NETWORK + (7 if ":" in key.local else 8), SINGLE_HOP_TTL),
+            ByteIs(1, State.UP << 6, _STATE_POLL_FINAL),
+        )
+        self.prompt.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        second = _Socket(key, key.port, RCVBUF, beside=True)
+        try:
+            second.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            reuseport.choose(second.socket, usual)
+        except OSError:
+            second.socket.close()
+            raise
+        self.quiet = second
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """What was said before comes first: whoever says something new has said the usual until then."""
+        return [s.socket for s in (self.quiet, self.prompt) if s is not None]
+
+    @property
+    def stale(self) -> bool:
+        """See ``_Socket``."""
+        return self.prompt.stale
+
+    def close(self) -> None:
+        """Both."""
+        for s in self.sockets:
+            s.close()
 
 
 class BfdPorts:
@@ -81,7 +148,7 @@ class BfdPorts:
         self.faults: dict[str, str] = {}
         self._peers: dict[str, BfdPeer] = {}
         self._senders: dict[str, _Socket] = {}
-        self._receivers: dict[_Key, _Socket] = {}
+        self._receivers: dict[_Key, _Receiver] = {}
         self._by_fileno: dict[int, socket.socket] = {}
         self.use(peers)
 
@@ -93,7 +160,7 @@ class BfdPorts:
             if keys.get(address) != sender.key:
                 self._senders.pop(address).socket.close()
         for key in self._receivers.keys() - set(keys.values()):
-            self._receivers.pop(key).socket.close()
+            self._receivers.pop(key).close()
         self.faults = {}
         self.retry()
 
@@ -104,31 +171,35 @@ class BfdPorts:
                 self._senders.pop(address).socket.close()
         for key, receiver in list(self._receivers.items()):
             if receiver.stale:
-                self._receivers.pop(key).socket.close()
+                self._receivers.pop(key).close()
         for address, peer in self._peers.items():
             key = _key(peer)
             try:
                 if key not in self._receivers:
-                    self._receivers[key] = _Socket(key, key.port, RCVBUF)
+                    self._receivers[key] = _Receiver(key)
                 if address not in self._senders:
                     self._senders[address] = _sender(key, {s.port for s in self._senders.values()})
                     self.faults.pop(address, None)
             except OSError as error:
                 self.faults[address] = f"cannot use {key.local} port {key.port}: {error.strerror or error}"
-        self._by_fileno = {r.socket.fileno(): r.socket for r in self._receivers.values()}
+        self._by_fileno = {s.fileno(): s for r in self._receivers.values() for s in r.sockets}
 
-    def filenos(self) -> list[int]:
-        """What to poll for reading."""
-        return list(self._by_fileno)
+    def filenos(self, *, quiet: bool = True) -> list[int]:
+        """What to poll for reading; with or without the sockets for what is usual."""
+        hushed = set() if quiet else {r.quiet.socket.fileno() for r in self._receivers.values() if r.quiet is not None}
+        return [fileno for fileno in self._by_fileno if fileno not in hushed]
 
-    def read(self) -> Iterator[BfdDatagram]:
-        """What has arrived, of a flood a part."""
+    def read(self, *, prompt: bool = True) -> Iterator[BfdDatagram]:
+        """What has arrived, of a flood a part; or only what is usual."""
         for receiver in list(self._receivers.values()):
-            for _ in range(DATAGRAMS_PER_TURN):
-                datagram = _read(receiver.socket)
-                if datagram is None:
-                    break
-                yield datagram
+            for s in receiver.sockets:
+                if s is receiver.prompt.socket and not prompt:
+                    continue
+                for _ in range(DATAGRAMS_PER_TURN):
+                    datagram = _read(s)
+                    if datagram is None:
+                        break
+                    yield datagram
 
     def read_one(self, fileno: int) -> BfdDatagram | None:
         """The next packet of one socket; None where it is dry, or none of ours."""
@@ -156,10 +227,19 @@ class BfdPorts:
 
 def _read(s: socket.socket) -> BfdDatagram | None:
     try:
-        data, ancillary, _, address = s.recvmsg(_ROOM, 64)
+        data, ancillary, _, address = s.recvmsg(_ROOM, 128)
     except OSError:
         return None  # dry, or an ICMP error about something sent: it proves nothing
-    return BfdDatagram(address[0], data, ttl_of(ancillary))
+    return BfdDatagram(address[0], data, ttl_of(ancillary), _age_of(ancillary))
+
+
+def _age_of(ancillary: list[tuple[int, int, bytes]]) -> Duration:
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(value) >= _TIMESPEC.size:
+            seconds, rest = _TIMESPEC.unpack_from(value)
+            age: Duration = time.clock_gettime_ns(time.CLOCK_REALTIME) - seconds * SECOND - rest
+            return max(0, age)
+    return 0
 
 
 def _key(peer: BfdPeer) -> _Key:

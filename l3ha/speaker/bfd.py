@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import TypeAlias
 
 from l3ha.base.time import MS, Duration, Instant
 from l3ha.core.bfd import BfdChanged, BfdEffect, BfdPeer, SendBfd
 from l3ha.core.bfd_sessions import BfdTrouble
 from l3ha.core.bfd_table import Bfd
-from l3ha.drivers.bfd import BfdPorts
+from l3ha.drivers.bfd import BfdDatagram, BfdPorts
 
 RETRY: Duration = 200 * MS
 """How often a socket that could not be had is tried again: the port may still be our forerunner's."""
@@ -41,10 +41,13 @@ class BfdLoop:
         self._due: Instant | None = None
         self.deadline: Instant | None = None
         """When ``serve`` is wanted at the latest."""
+        self._settled = False
+        self._read: Instant = clock()
+        """When the sockets that need not be polled were read last."""
         self.filenos: tuple[int, ...] = ()
         """What to poll for reading."""
         self.generation = 0
-        """Of the sockets: a new one may have the number of an old one."""
+        """Of ``filenos``: a new socket may have the number of an old one."""
 
     def use(self, peers: tuple[BfdPeer, ...]) -> None:
         """Sockets for exactly these sessions. With the first it is told if there is no real-time scheduling."""
@@ -56,16 +59,23 @@ class BfdLoop:
 
     def serve(self, ready: Container[int] = ()) -> None:
         """Hear the sockets that are ``ready``, a packet of each: a flood delays a deadline by no more than that."""
-        for fileno in self.filenos:
-            if fileno in ready and (d := self._ports.read_one(fileno)) is not None:
-                self._do(self._machine.receive(d.source, d.data, d.ttl, self._clock()))
         now = self._clock()
+        self._machine.woken(now)
+        if spoken := [fileno for fileno in self.filenos if fileno in ready]:
+            self._hear_usual(now)
+            for fileno in spoken:
+                if (d := self._ports.read_one(fileno)) is not None:
+                    self._hear([d])
+            now = self._clock()
         due = self._machine.next_deadline()
-        if due is not None and due <= now and self._machine.silent(now):
-            for d in self._ports.read():  # whoever spoke until ``now`` is heard before silence is judged
-                self._do(self._machine.receive(d.source, d.data, d.ttl, now))
+        if due is not None and due <= now:
+            self._hear_usual(now)
+            if self._machine.silent(now):
+                self._hear(self._ports.read())  # whoever spoke until ``now`` is heard before silence is judged
         self._do(self._machine.tick(now))
         self._due = self._machine.next_deadline()
+        if self._settled != self._machine.settled:
+            self._listen()
         if self._retry is not None and self._retry <= now:
             self._ports.retry()
             self._reopened()
@@ -90,9 +100,24 @@ class BfdLoop:
             else:
                 self._tell(effect)
 
-    def _reopened(self) -> None:
-        self.filenos = tuple(self._ports.filenos())
+    def _hear_usual(self, now: Instant) -> None:
+        self._hear(self._ports.read(prompt=False))
+        self._read = now
+
+    def _hear(self, datagrams: Iterable[BfdDatagram]) -> None:
+        """Each at the instant when it came. Before the last time that we read it did not: then a clock was set."""
+        for d in datagrams:
+            now = self._clock()
+            arrived = now - d.age if d.age <= now - self._read else now
+            self._do(self._machine.receive(d.source, d.data, d.ttl, arrived))
+
+    def _listen(self) -> None:
+        self._settled = self._machine.settled
+        self.filenos = tuple(self._ports.filenos(quiet=not self._settled))
         self.generation += 1
+
+    def _reopened(self) -> None:
+        self._listen()
         self._due = self._machine.next_deadline()
         self._retry = None
         self._trouble(self._clock())

@@ -1,6 +1,7 @@
 """Nothing happens, although every core is loaded by other work: does the pair stay as it is, and how late is it?
 
-The default pair and the fast one side by side, and twice as many processes as cores that never rest.
+The default pair and the fast one side by side, and twice as many processes as cores that never rest. Beside them the
+machine is watched: where the hypervisor takes it away for longer than a peer may be silent, a pair must act.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from l3ha.base.time import MS, SECOND
 from lab.bench.campaign import BROKEN
 from lab.bench.footprint import measure as footprint
+from lab.bench.holes import LEAST_S, found
 from lab.bench.l3ha import L3ha, L3haFast
 from lab.bench.load import reason
 from lab.bench.record import Measure
@@ -29,6 +34,8 @@ _MINUTES = 1
 _SPIN = "while True: pass"
 _QUANTILES = ("p50", "p99", "p999", "worst")
 _CPU_S = 20.0
+_AFTERMATH = 5 * SECOND
+"""How long after the machine stood still an event may be its consequence."""
 
 
 def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
@@ -47,11 +54,20 @@ def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) ->
             for lab in labs.values():
                 for node in NODES:
                     lab.cli(node, "clear", "statistics")
-            with _busy():
+            with _busy(), _watched() as holes:
                 time.sleep(60 * minutes)
+            stood = found(holes)
+            say(f"the machine stood still for {', '.join(str(ms) for _, ms in stood) or 'no'} ms")
             return [
                 *_cpu(quiet),
-                *(one for name, lab in labs.items() for one in _found(name, lab, begin, minutes, say)),
+                Measure(
+                    SUBJECT,
+                    f"the machine itself stood still for more than {LEAST_S * 1000:.0f} ms, each time for",
+                    "ms",
+                    tuple(float(ms) for _, ms in stood) or (0.0,),
+                    f"{len(stood)} times, all cores together",
+                ),
+                *(one for name, lab in labs.items() for one in _found(name, lab, begin, minutes, stood, say)),
             ]
     except BROKEN as error:
         return [Measure(SUBJECT, "failed", "", (), reason(str(error)))]
@@ -68,21 +84,38 @@ def _busy() -> Iterator[None]:
             process.wait()
 
 
+@contextlib.contextmanager
+def _watched() -> Iterator[list[Path]]:
+    """What the watchmen of all cores write."""
+    with tempfile.TemporaryDirectory() as directory:
+        files = [Path(directory) / str(core) for core in sorted(os.sched_getaffinity(0))]
+        for file in files:
+            file.touch()
+        watching = [subprocess.Popen([sys.executable, "-m", "lab.bench.holes", f, f.name]) for f in files]
+        try:
+            yield files
+        finally:
+            for process in watching:
+                process.kill()
+                process.wait()
+
+
 def _cpu(quiet: dict[str, dict[str, tuple[float, int]]]) -> Iterator[Measure]:
     for name, parts in quiet.items():
         for part, (cpu, memory) in parts.items():
             yield Measure(SUBJECT, f"{name}: CPU of {part} before the load", "%", (cpu,), f"{memory / 1024:.0f} MB")
 
 
-def _found(name: str, lab: L3ha, since: int, minutes: int, say: Callable[[str], None]) -> Iterator[Measure]:
+def _found(
+    name: str, lab: L3ha, since: int, minutes: int, stood: list[tuple[int, int]], say: Callable[[str], None]
+) -> Iterator[Measure]:
     trouble = [event for node in NODES for event in _events(lab, node, since)]
-    yield Measure(
-        SUBJECT,
-        f"{name}: events of both nodes, whatever they say",
-        "",
-        (float(len(trouble)),),
-        f"in {minutes} min" + (f"; first: {trouble[0]['text']}" if trouble else ""),
-    )
+    ours = [e for e in trouble if not any(end - ms * MS <= e["at"] <= end + _AFTERMATH for end, ms in stood)]
+    remark = f"in {minutes} min"
+    if trouble:
+        remark += f"; {len(ours)} of them without the machine having stood still"
+        remark += f"; first: {(ours or trouble)[0]['text']}"
+    yield Measure(SUBJECT, f"{name}: events of both nodes, whatever they say", "", (float(len(trouble)),), remark)
     for node in NODES:
         status = lab.status(node)
         if status is None:
