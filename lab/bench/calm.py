@@ -54,9 +54,8 @@ def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) ->
             for lab in labs.values():
                 for node in NODES:
                     lab.cli(node, "clear", "statistics")
-            with _busy(), _watched() as holes:
+            with _busy(), _watched() as stood:
                 time.sleep(60 * minutes)
-            stood = found(holes)
             say(f"the machine stood still for {', '.join(str(ms) for _, ms in stood) or 'no'} ms")
             return [
                 *_cpu(quiet),
@@ -85,19 +84,21 @@ def _busy() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched() -> Iterator[list[Path]]:
-    """What the watchmen of all cores write."""
+def _watched() -> Iterator[list[tuple[int, int]]]:
+    """When the machine stood still (``found``), known at the end."""
+    stood: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as directory:
         files = [Path(directory) / str(core) for core in sorted(os.sched_getaffinity(0))]
         for file in files:
             file.touch()
         watching = [subprocess.Popen([sys.executable, "-m", "lab.bench.holes", f, f.name]) for f in files]
         try:
-            yield files
+            yield stood
         finally:
             for process in watching:
                 process.kill()
                 process.wait()
+        stood += found(files)
 
 
 def _cpu(quiet: dict[str, dict[str, tuple[float, int]]]) -> Iterator[Measure]:
