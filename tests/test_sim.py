@@ -288,7 +288,9 @@ class OneWay(IclPeer):
     def _read(self, path: PathState, plaintext: bytes, ordinal: int, now: Instant):  # type: ignore[no-untyped-def]  # noqa: ANN202
         notes = super()._read(path, plaintext, ordinal, now)
         path.until = path.alone = now + self.detection
-        return notes + self._path_up(path, now)
+        notes += self._path_up(path, now)
+        self._reckon()
+        return notes
 
 
 class DedicatedOnly(IclPeer):

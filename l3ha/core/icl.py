@@ -88,6 +88,10 @@ class IclPeer:
         """Routers of the witness paths that were up at the end of the last contact."""
         self.due: Instant = LONG_AGO
         """When the next heartbeat is due on some path."""
+        self.ends: Instant = LONG_AGO
+        """When contact is lost unless something is heard: all paths together have been silent for too long."""
+        self.falls: Instant = LONG_AGO
+        """When a path is down, or all are, unless something is heard; only while in contact."""
         self._sequence = 0
         self._ordinal = -1
         self._heard_until: Instant = LONG_AGO
@@ -103,16 +107,6 @@ class IclPeer:
     def detection(self) -> Duration:
         """T_det."""
         return self.settings.timers.detection
-
-    @property
-    def ends(self) -> Instant:
-        """When contact is lost unless something is heard: all paths together have been silent for too long."""
-        return max((p.alone for p in self.paths.values() if p.up), default=LONG_AGO)
-
-    @property
-    def falls(self) -> Instant:
-        """When a path is down, or all are, unless something is heard; only while in contact."""
-        return min([self.ends, *(p.until for p in self.paths.values() if p.up)])
 
     def silence(self, now: Instant) -> Duration:
         """How long nothing was heard."""
@@ -262,6 +256,7 @@ class IclPeer:
             path.until, path.proved = now + patience, now
             path.alone = path.until - self._ahead(now, [p.proved for p in others])
             notes += self._path_up(path, now)
+            self._reckon()
         if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
             promises = any(g.grant is not None for g in beat.srgs)  # how old they are counts, too
             self.news = self.news or promises or self.beat is None or _decisive(beat) != _decisive(self.beat)
@@ -316,7 +311,14 @@ class IclPeer:
 
     def _path_down(self, path: PathState, now: Instant) -> Note:
         path.up, path.since, path.fell, path.rtt = False, now, now, None
+        self._reckon()
         return Note(NoteKind.PATH, f"path {path.path.name} to {self.peer.name} is down", alarm=True)
+
+    def _reckon(self) -> None:
+        """A path was heard, or is down: what follows for all of them, which is asked for far more often."""
+        up = [p for p in self.paths.values() if p.up]
+        self.ends = max([p.alone for p in up], default=LONG_AGO)
+        self.falls = min([self.ends, *[p.until for p in up]])
 
     def _lose(self, now: Instant) -> None:
         self.contact, self.contact_since, self.lost_at = False, None, now
