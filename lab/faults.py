@@ -83,8 +83,7 @@ def _cut(*interfaces: str) -> Act:
     """Pull these cables of the active node at their far ends: it sees the carrier go."""
 
     def apply(lab: Lab, active: str) -> None:
-        for interface in interfaces:
-            topology.set_link(lab.tag, far_end(active, interface), up=False)
+        topology.set_links(lab.tag, *(far_end(active, interface) for interface in interfaces), up=False)
 
     return apply
 
@@ -94,8 +93,7 @@ def _plug(*interfaces: str) -> Act:
 
     def heal(lab: Lab, active: str) -> None:
         ends = [far_end(active, interface) for interface in interfaces]
-        for end in ends:
-            topology.set_link(lab.tag, end, up=True)
+        topology.set_links(lab.tag, *ends, up=True)
         for machine in {active, *(end.machine for end in ends)}:
             topology.configure(lab.tag, machine)
 

@@ -98,9 +98,16 @@ def configure(tag: str, machine: str) -> None:
     run(inside(tag, machine, "sh", str(NODES_DIR / machine / "net.sh")))
 
 
-def set_link(tag: str, end: End, *, up: bool) -> None:
-    """Pull or plug one end of a cable; the other end loses or gains its carrier."""
-    run(["ip", "-n", namespace(tag, end.machine), "link", "set", end.interface, "up" if up else "down"])
+def set_links(tag: str, *ends: End, up: bool) -> None:
+    """Pull or plug these ends of cables at once; the other ends lose or gain their carrier.
+
+    At once: whoever notices the first must not keep the hand from the others. So they are pulled side by side, with a
+    higher priority than any agent has.
+    """
+    state = "up" if up else "down"
+    words = [f"ip -n {namespace(tag, end.machine)} link set {end.interface} {state}" for end in ends]
+    begin = "".join(f'{command} & hands="$hands $!"; ' for command in words)
+    run(["chrt", "--fifo", "30", "sh", "-c", f'{begin}for hand in $hands; do wait "$hand" || exit; done'])
 
 
 def far_end(machine: str, interface: str) -> End:
