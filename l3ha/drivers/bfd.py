@@ -83,6 +83,7 @@ class _Socket:
             if key.interface is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode() + b"\0")
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, beside)
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self.socket.bind((key.local, port))
         except OSError:
             self.socket.close()
@@ -101,7 +102,6 @@ class _Receiver:
         """Raises OSError."""
         self.prompt = _Socket(key, key.port, RCVBUF)  # not shared, so that a port in use is noticed
         self.quiet: _Socket | None = None
-        self.prompt.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         if key.port == SINGLE_HOP_PORT:
             with contextlib.suppress(OSError):
                 self._split(key)
@@ -114,7 +114,6 @@ class _Receiver:
         self.prompt.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         second = _Socket(key, key.port, RCVBUF, beside=True)
         try:
-            second.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             reuseport.choose(second.socket, usual)
         except OSError:
             second.socket.close()

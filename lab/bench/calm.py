@@ -94,6 +94,8 @@ def _watched() -> Iterator[list[tuple[int, int]]]:
         watching = [subprocess.Popen([sys.executable, "-m", "lab.bench.holes", f, f.name]) for f in files]
         try:
             yield stood
+            if any(process.poll() is not None for process in watching):
+                raise LabError("nobody watches the machine: real-time scheduling is not permitted")
         finally:
             for process in watching:
                 process.kill()
