@@ -8,9 +8,9 @@ import pytest
 
 from l3ha.base.names import LeaseEnd, Level, SrgId, Term
 from l3ha.base.settings import Bfd, BfdAuth, FrrBfd, Neighbor, SpeakerSettings
-from l3ha.base.time import MS, SECOND, Instant
+from l3ha.base.time import MS, NEVER, SECOND, Instant
 from l3ha.core.events import Note, NoteKind
-from l3ha.core.routes import REMEMBERED_WISHES, Levels, SpeakerLink
+from l3ha.core.routes import FULL_REPORT, REMEMBERED_WISHES, Levels, SpeakerLink
 from l3ha.wire.bfd import Diagnostic, State
 from l3ha.wire.wish import Advertised, BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
 from tests.world import TIMERS, settings
@@ -82,9 +82,9 @@ def test_nothing_is_told_without_a_speaker() -> None:
 
 
 def test_a_wish_only_on_change_a_renewal_every_quarter_of_the_lease() -> None:
-    x = link()
-    assert x.tell(LOW, T0 + MS) is None
-    assert x.tell(LOW, T0 + TIMERS.lease // 4) == Renew(ME, 1, TIMERS.lease)
+    x, quarter = link(), T0 + TIMERS.lease // 4
+    assert x.tell(LOW, T0 + MS) is None and x.renewal(T0 + MS) is None
+    assert x.tell(LOW, quarter) is None and x.renewal(quarter) == Renew(ME, 1, TIMERS.lease, brief=True)
     told = x.tell(HIGH, T0 + SECOND)
     assert isinstance(told, Wish) and told.number == 2
     assert {g.level for n in told.neighbors for g in n.routes} == {Level.HIGH}
@@ -209,23 +209,23 @@ def test_renewals_are_due_on_a_grid() -> None:
     """With the heartbeats, which wake the process anyway; never later than a quarter of the lease."""
     x, quarter = link(), TIMERS.lease // 4
     assert T0 % quarter == 0
-    x.tell(LOW, T0 + 7 * MS)
-    assert x.deadline(T0 + 7 * MS) == T0 + quarter
-    assert x.tell(LOW, T0 + quarter - 1) is None
-    assert isinstance(x.tell(LOW, T0 + quarter + 30 * MS), Renew)
-    assert x.tell(LOW, T0 + 2 * quarter - 1) is None
-    assert isinstance(x.tell(LOW, T0 + 2 * quarter), Renew)
+    x.tell(HIGH, T0 + 7 * MS)
+    assert x.renewal_due() == T0 + quarter
+    assert x.renewal(T0 + quarter - 1) is None
+    assert isinstance(x.renewal(T0 + quarter + 30 * MS), Renew)
+    assert x.renewal(T0 + 2 * quarter - 1) is None and x.renewal_due() == T0 + 2 * quarter
+    assert isinstance(x.renewal(T0 + 2 * quarter), Renew)
 
 
 def test_a_neighbor_behind_is_looked_at_when_t_bgp_is_over() -> None:
     x = link()
-    assert x.deadline(T0) == T0 + TIMERS.lease // 4, "nobody is behind: the next renewal"
+    silent = T0 + TIMERS.lease + 1
+    assert x.deadline(T0) == silent, "nobody is behind"
     x.tell(HIGH, T0 + MS)
     due = T0 + MS + TIMERS.bgp + 1
-    assert x.deadline(T0 + MS) == T0 + TIMERS.lease // 4 < due
+    assert x.deadline(T0 + MS) == due < silent
     x.tell(LOW, T0 + 400 * MS)  # behind since the first of the two
-    assert x.deadline(T0 + 400 * MS) == T0 + TIMERS.lease // 4
-    assert x.deadline(T0 + TIMERS.lease // 4) == due
+    assert x.deadline(T0 + 400 * MS) == due
     x.expire(due - 1)
     assert x.reach()
     x.expire(due)
@@ -295,7 +295,8 @@ def test_a_speaker_that_has_not_spoken_yet() -> None:
     x.up(T0 + 60 * SECOND)
     x.expire(T0 + 60 * SECOND + TIMERS.lease)
     assert x.connected and not x.reported, "its silence is counted from its connection"
-    assert x.deadline(T0 + 60 * SECOND) == T0 + 60 * SECOND + TIMERS.lease + 1, "nothing was told: nothing to renew"
+    assert x.deadline(T0 + 60 * SECOND) == T0 + 60 * SECOND + TIMERS.lease + 1, "its silence ends"
+    assert x.renewal_due() == NEVER and x.renewal(T0 + 60 * SECOND) is None, "nothing was told: nothing to renew"
     x.receive(report(1), T0 + 61 * SECOND)
     x.expire(T0 + 61 * SECOND + TIMERS.lease)
     assert x.connected and x.reported and x.exabgp == "5.0.15" and x.lease_live
@@ -308,15 +309,44 @@ def test_a_speaker_that_has_not_spoken_yet() -> None:
 
 def test_renewals_have_their_pace() -> None:
     x, quarter = link(), TIMERS.lease // 4
-    assert x.tell(LOW, T0 + quarter - 1) is None
-    assert x.tell(LOW, T0 + quarter) is not None
-    assert x.tell(LOW, T0 + quarter + 1) is None and x.tell(LOW, T0 + 2 * quarter - 1) is None
-    assert x.deadline(T0 + quarter) == T0 + 2 * quarter
+    assert x.renewal(T0 + quarter - 1) is None
+    assert x.renewal(T0 + quarter) is not None
+    assert x.renewal(T0 + quarter + 1) is None and x.renewal(T0 + 2 * quarter - 1) is None
+    assert x.renewal_due() == T0 + 2 * quarter
     silent = T0 + TIMERS.lease + 1
-    assert x.deadline(T0 + 2 * quarter) == silent, "what is due now is done now; it is no deadline any more"
-    assert x.deadline(silent - 1) == silent and x.deadline(silent) is None
+    assert x.deadline(silent - 1) == silent
+    assert x.deadline(silent) is None, "what is due now is done now; it is no deadline any more"
     x.down(T0 + quarter)
     assert x.deadline(T0 + quarter) == T0 + quarter + settings(1).speaker.grace
+    assert x.renewal_due() == NEVER and x.renewal(T0 + 2 * quarter) is None
+
+
+def test_a_full_report_is_asked_for_now_and_then() -> None:
+    x, quarter = link(), TIMERS.lease // 4
+    asked = []
+    for n in range(1, 13):
+        renewal = x.renewal(T0 + n * quarter)
+        assert renewal is not None
+        asked.append(renewal.brief)
+        if renewal.brief:
+            assert x.alive(T0 + n * quarter) is False
+        else:
+            x.receive(report(1), T0 + n * quarter)
+    assert 4 * quarter == FULL_REPORT and asked == [True, True, True, False] * 3
+    x.down(T0 + 13 * quarter)
+    x.up(T0 + 13 * quarter)
+    x.tell(LOW, T0 + 13 * quarter)
+    renewal = x.renewal(T0 + 14 * quarter)
+    assert renewal is not None and not renewal.brief, "it has not reported since it connected"
+
+
+def test_a_brief_answer_keeps_the_speaker_alive() -> None:
+    x = link()
+    x.alive(T0 + SECOND)
+    assert x.expire(T0 + SECOND + TIMERS.lease) == [] and x.connected
+    assert x.expire(T0 + SECOND + TIMERS.lease + 1) and not x.connected
+    assert x.alive(T0 + 9 * SECOND) is True, "it was only slow"
+    assert x.connected and isinstance(x.tell(LOW, T0 + 9 * SECOND), Wish), "and is told everything"
 
 
 def test_what_is_known_of_a_connection_that_is_lost() -> None:

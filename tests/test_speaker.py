@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
@@ -27,7 +28,7 @@ from l3ha.core.speaker_events import (
     ToExabgp,
 )
 from l3ha.wire import wishline
-from l3ha.wire.wish import Attributes, Goodbye, NeighborWish, Renew, Report, RouteGroup, Wish
+from l3ha.wire.wish import Alive, Attributes, Goodbye, NeighborWish, Renew, Report, RouteGroup, Wish
 from tests.virtual_exabgp import VirtualExabgp
 
 ADDRESSES = ["10.0.1.1", "10.0.2.1"]
@@ -58,7 +59,7 @@ class World:
     def __init__(self, *, change: Callable[[bytes], bytes] = lambda data: data, lists_all: bool = True) -> None:
         self.now: Instant = 1000 * SECOND
         self.exabgp = VirtualExabgp(ADDRESSES, lists_all=lists_all)
-        self.told: list[Report | Goodbye] = []
+        self.told: list[Report | Alive | Goodbye] = []
         self.logs: list[str] = []
         self.saved: bytes | None = None
         self._change = change
@@ -80,7 +81,7 @@ class World:
                     self.exabgp.write(self._change(data))
                 case ToAgent(data):
                     line = wishline.decode(data)
-                    assert isinstance(line, Report | Goodbye)
+                    assert isinstance(line, Report | Alive | Goodbye)
                     self.told.append(line)
                 case Save(data):
                     self.saved = data
@@ -518,6 +519,42 @@ def test_every_line_of_the_agent_that_makes_sense_is_answered() -> None:
     told = len(world.told)
     world.feed(AgentLine(b"{}"))
     assert len(world.told) == told and "a line from the agent makes no sense" in world.logs[-1]
+
+
+BRIEF = Renew(7, 1, LEASE, brief=True)
+
+
+def test_a_brief_answer_where_nothing_is_new() -> None:
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    world.wait(LEASE - MS)
+    told = len(world.told)
+    world.ask(BRIEF)
+    assert world.told[told:] == [Alive()] and not world.exabgp.busy, "ExaBGP is not asked either"
+    world.wait(LEASE - MS)
+    assert world.report().lease_live, "it is a renewal"
+    world.ask(replace(BRIEF, brief=False))
+    assert world.told[-1] == world.report()
+
+
+def test_no_brief_answer_where_the_agent_must_hear_more() -> None:
+    world = World()
+    world.feed(AgentUp())
+    world.ask(BRIEF)
+    assert world.told[-1] == world.report(), "there is no wish"
+    world = ready(wish(1, group(HIGH, "192.0.2.0/24")))
+    for line in (replace(BRIEF, number=2), replace(BRIEF, agent=8), replace(BRIEF, nudge=tuple(ADDRESSES))):
+        world.ask(line)
+        assert world.told[-1] == world.report()
+    world.ask(BRIEF)
+    assert world.told[-1] == world.report(), "ExaBGP has not answered yet, and may be about to be late"
+    world.work()
+    world.ask(BRIEF)
+    assert world.told[-1] == Alive()
+    world.wait(LEASE)
+    assert not world.report().lease_live
+    world.work()
+    world.ask(BRIEF)
+    assert world.told[-1] == world.report() and world.report().lease_live, "the lease had ended"
 
 
 def test_a_renewal_without_a_wish_is_answered_and_renews_nothing() -> None:

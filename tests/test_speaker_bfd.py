@@ -15,16 +15,19 @@ from l3ha.core.speaker_events import (
     AgentLine,
     AgentUp,
     ExabgpGone,
+    ExabgpLine,
     Log,
     Save,
     SpeakerEffect,
     SpeakerEvent,
     Tick,
     ToAgent,
+    ToExabgp,
 )
 from l3ha.wire import wishline
 from l3ha.wire.bfd import ControlPacket, Diagnostic, State, decode, encode
-from l3ha.wire.wish import BfdReport, BfdWish, Goodbye, NeighborWish, Renew, Report, Wish
+from l3ha.wire.wish import Alive, BfdReport, BfdWish, Goodbye, NeighborWish, Renew, Report, Wish
+from tests.virtual_exabgp import VirtualExabgp
 
 US, ROUTER = "10.0.1.2", "10.0.1.1"
 ASKED = BfdWish(US, None, 50 * MS, 3, 255, None, 0, "")
@@ -48,6 +51,7 @@ class World:
         self.logs: list[str] = []
         self.saved: bytes | None = None
         self.silent = False
+        self.exabgp = VirtualExabgp([ROUTER])
         self._wire: list[tuple[Instant, str, bytes]] = []
         self.feed(Tick())
 
@@ -68,6 +72,8 @@ class World:
                     self.logs.append(text)
                 case Save(data):
                     self.saved = data
+                case ToExabgp(data):
+                    self.exabgp.write(data)
                 case _:
                     pass
         return effects
@@ -92,6 +98,13 @@ class World:
             deadline = self.speaker.next_deadline()
             if deadline is not None and deadline <= self.now:
                 self.feed(Tick())
+
+    def work(self) -> None:
+        """ExaBGP answers; in most of these tests it need not."""
+        while self.exabgp.busy:
+            self.exabgp.carry_out()
+            while self.exabgp.output:
+                self.feed(ExabgpLine(self.exabgp.output.pop(0)))
 
     def up(self) -> World:
         self.ask(wish(1))
@@ -154,6 +167,22 @@ def test_a_packet_alone_is_no_report() -> None:
     assert len(w.reports) == count
     w.ask(Renew(7, 1, LEASE))
     assert len(w.reports) == count + 1 and w.reports[-1].bfd[0].received > received + 15
+
+
+def test_counters_alone_are_worth_a_brief_answer_but_nothing_else_is() -> None:
+    w = World()
+    w.feed(AgentUp())
+    w.up()
+    w.work()
+    w.ask(Renew(7, 1, LEASE))
+    w.run(SECOND)
+    brief = Renew(7, 1, LEASE, brief=True)
+    assert w.feed(AgentLine(wishline.encode(brief))) == [ToAgent(wishline.encode(Alive()))]
+    w.router.configure([BfdPeer(US, ROUTER, 60 * MS, 3)], w.now)
+    w.run(SECOND)
+    count = len(w.reports)
+    w.ask(brief)
+    assert [r.bfd[0].detection for r in w.reports[count:]] == [180 * MS]
 
 
 def test_sessions_outlast_agent_and_lease() -> None:

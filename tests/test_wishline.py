@@ -156,7 +156,7 @@ REPORT = Report(
     (NeighborReport("r1", "192.0.2.9", True, 5, "refused"),),
     (BfdReport("192.0.2.9", 3, 3, 0, 0, 1, 1, 1, 1, 3, 3, 3, 0, "cannot send", 1, 2, 3, (("ttl", 1),)),),
 )  # fmt: skip
-RENEW = Renew(1, 2, 3)
+RENEW = Renew(1, 2, 3, ("192.0.2.9",), brief=True)
 
 
 def with_value(line: Line, path: str, value: object) -> Line | BadLine:

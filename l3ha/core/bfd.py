@@ -116,6 +116,8 @@ class BfdSession:
         self.remote_rx: Duration = 1
         self.remote_multiplier = 0
         self.sent = self.received = self.flaps = 0
+        self.changes = 0
+        """Grows whenever something but these three may have become different."""
         self.drops: Counter[BfdDrop] = Counter()
         self._entropy = entropy
         self._heard: Instant | None = None
@@ -286,6 +288,7 @@ class BfdSession:
 
     def _settle(self) -> None:
         """Something changed: what follows from it is worked out once, not for each packet."""
+        self.changes += 1
         self.usual = self._ready = None
         self.interval = self.detection = None
         if self.remote_rx:

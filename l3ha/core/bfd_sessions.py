@@ -69,6 +69,10 @@ class BfdSessions:
             self._faults[event.address] = event.fault
         return f"BFD session to {event.address}: {event.fault or 'can send and hear again'}"
 
+    def changes(self) -> int:
+        """The same number means, with the same sessions, that packets have changed nothing but counters."""
+        return sum(s.changes for s in self.machine.sessions.values())
+
     def report(self, now: Instant) -> tuple[BfdReport, ...]:
         """Every session as the agent is told."""
         own = tuple(_report(s, self._faults.get(address), now) for address, s in self.machine.sessions.items())

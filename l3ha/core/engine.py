@@ -18,7 +18,7 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import EchoTarget, MonitorKind, Settings
-from l3ha.base.time import MS, NEVER, Duration, Instant, after
+from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant, after
 from l3ha.core import echoes, monitors, picture, requests, sampling
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
@@ -59,9 +59,9 @@ from l3ha.core.stop import Stop, StopWord
 from l3ha.wire import wishline
 from l3ha.wire.heartbeat import Heartbeat, routes_digest
 from l3ha.wire.seal import Drop
-from l3ha.wire.wish import Goodbye, Report, Wish
+from l3ha.wire.wish import Alive, Goodbye, Report
 
-LOOK: Duration = 500 * MS
+LOOK: Duration = SECOND
 """So often everything is decided anew at least."""
 
 STOPPED = "the agent is stopped"
@@ -155,7 +155,7 @@ class Engine:
         """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
         if self._next is None:
             due = min(self._decision, self._sampling, self._fading())
-            self._next = min(due, self._turn()) if self._open else due
+            self._next = min(due, self._turn(), self.speaker.renewal_due()) if self._open else due
         return self._next
 
     def _turn(self) -> Instant:
@@ -170,7 +170,7 @@ class Engine:
         if not self._open:
             times.append(self.started + self.settings.timers.detection)
         times += [p.next_deadline(now) for p in self.peers.values()]
-        times += [w.next for group in self.watches.values() for w in group if w.observed is not None]
+        times += [w.next for group in self.watches.values() for w in group]
         times += [self.speaker.deadline(now), self.node.deadline(now)]
         times += [m.deadline(self.picture[m.srg.id], now) for m in self.srgs.values() if m.srg.id in self.picture]
         times += [due for _, due in echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)]
@@ -291,6 +291,8 @@ class Engine:
 
     def _speaker_line(self, data: bytes, now: Instant, out: list[Effect]) -> bool:
         line = wishline.decode(data)
+        if isinstance(line, Alive):
+            return self.speaker.alive(now)
         if not isinstance(line, Report | Goodbye):
             out.append(Note(NoteKind.SPEAKER, f"a line from the speaker makes no sense: {line}", alarm=True))
             return False
@@ -425,7 +427,7 @@ class Engine:
         )
         if line is None:
             return []
-        ended = [n.name for n in line.neighbors if n.drop] if isinstance(line, Wish) else []
+        ended = [n.name for n in line.neighbors if n.drop]
         text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
         note: list[Effect] = [Note(NoteKind.NEIGHBOR, text)] if ended else []
         return [ToSpeaker(wishline.encode(line)), *note]
@@ -439,6 +441,9 @@ class Engine:
         self._beat(now, out, every=every)
 
     def _beat(self, now: Instant, out: list[Effect], *, every: bool) -> None:
+        """What is said again though it is known: the lease to the speaker, our words to the peers."""
+        if (renewal := self.speaker.renewal(now)) is not None:
+            out.append(ToSpeaker(wishline.encode(renewal)))
         if not every and now < self._turn():
             return
         if self._words is None or any(m.grant for m in self.srgs.values()):  # what is left of a grant counts down
@@ -457,7 +462,7 @@ class Engine:
         self.digests = {s.id: routes_digest(s.routes, s.floating) for s in self.settings.srgs}
         self.picture = {}
         self.echoes = echoes.equip(self.settings, self.echoes, now)
-        self.watches = monitors.equip(self.settings, self.watches, now)
+        self.watches = monitors.equip(self.settings, self.watches)
 
     def _reconfigure(self, settings: Settings, now: Instant, out: list[Effect]) -> None:
         self.settings = settings

@@ -24,7 +24,7 @@ from l3ha.base.settings import Path, Peer, Settings
 from l3ha.base.time import MS, SECOND, Duration, Instant, after
 from l3ha.core.events import Datagram, Note, NoteKind, Send
 from l3ha.core.session import Handshake, Opened, Session
-from l3ha.wire.codec import decode, encode
+from l3ha.wire.codec import Numbers, decode, encode, numbers_of
 from l3ha.wire.heartbeat import Heartbeat, Hop
 from l3ha.wire.seal import Drop, Dropped
 
@@ -64,6 +64,8 @@ class PathState:
     fell: Instant = LONG_AGO
     """When it was last known to be up."""
     times: OrderedDict[int, Instant] = field(default_factory=OrderedDict)
+    said: bytes = b""
+    """The last heartbeat that came here, if it says what ``IclPeer.beat`` says: what repeats it need not be read."""
 
 
 class IclPeer:
@@ -93,6 +95,8 @@ class IclPeer:
         self.falls: Instant = LONG_AGO
         """When a path is down, or all are, unless something is heard; only while in contact."""
         self._sequence = 0
+        self._newest = -1
+        """Newest sequence of the peer's present incarnation."""
         self._ordinal = -1
         self._heard_until: Instant = LONG_AGO
         self._heard_at: Instant = now
@@ -214,6 +218,7 @@ class IclPeer:
     def reconfigure(self, settings: Settings) -> None:
         """New timers; paths and keys cannot change while running."""
         self.settings = settings
+        self._read_all()
 
     def clear(self) -> None:
         """Counters back to zero."""
@@ -233,6 +238,12 @@ class IclPeer:
     # --- parts ------------------------------------------------------------------------------------------------
 
     def _read(self, path: PathState, plaintext: bytes, ordinal: int, now: Instant) -> list[Note]:
+        if self.beat is not None and (numbers := numbers_of(plaintext, path.said)) is not None:
+            self._ordinal = max(self._ordinal, ordinal)
+            if numbers.sequence > path.newest:
+                return self._hear(path, self.beat, numbers, now)
+            self.drop(Drop.STALE)
+            return []
         beat = decode(plaintext)
         if not isinstance(beat, Heartbeat):
             return self._unreadable(str(beat))
@@ -241,29 +252,50 @@ class IclPeer:
             self.drop(reason)
             return []
         notes = self._incarnation(beat, ordinal)
+        newest = self._newest
+        notes += self._hear(path, beat, Numbers(beat.sequence, beat.echo, beat.echo_age), now)
+        if beat.sequence > newest:
+            notes += self._learn(path, beat, plaintext)
+        return notes
+
+    def _hear(self, path: PathState, beat: Heartbeat, numbers: Numbers, now: Instant) -> list[Note]:
+        """What it proves that these words came here now."""
+        notes: list[Note] = []
         self.news = not self.heard(now)
-        path.newest = beat.sequence
+        path.newest = numbers.sequence
         path.heard = self._heard_at = now
         self.heard_ever = True
         patience = self.detection + (min(beat.grace, MAX_GRACE) if beat.intent is Intent.RESTARTING else 0)
         others = self.paths.values() if self.settings.timers.heartbeat < TURNS_BELOW else ()
         ahead = self._ahead(now, [p.heard for p in others])
         self._heard_until = max(self._heard_until, now + patience - ahead)
-        sent = path.times.get(beat.echo)
+        sent = path.times.get(numbers.echo)
         fresh = sent is not None and now - sent < self.detection
         if fresh and sent is not None:
-            path.rtt = max(0, now - sent - beat.echo_age)
+            path.rtt = max(0, now - sent - numbers.echo_age)
             path.until, path.proved = now + patience, now
             path.alone = path.until - self._ahead(now, [p.proved for p in others])
-            notes += self._path_up(path, now)
+            notes = self._path_up(path, now)
             self._reckon()
-        if self.beat is None or self.beat.incarnation != beat.incarnation or beat.sequence > self.beat.sequence:
-            promises = any(g.grant is not None for g in beat.srgs)  # how old they are counts, too
-            self.news = self.news or promises or self.beat is None or _decisive(beat) != _decisive(self.beat)
-            self.beat = beat
+        if numbers.sequence > self._newest:
+            self._newest = numbers.sequence
             self._echoed_at = sent if sent is not None else LONG_AGO
-            notes += self._compare()
         return notes
+
+    def _learn(self, path: PathState, beat: Heartbeat, plaintext: bytes) -> list[Note]:
+        """The newest words, which may say anything."""
+        promises = any(g.grant is not None for g in beat.srgs)  # how old they are counts, too
+        self.news = self.news or promises or self.beat is None or _decisive(beat) != _decisive(self.beat)
+        if self.beat is None or promises or _sayings(beat) != _sayings(self.beat):
+            self._read_all()
+        path.said = b"" if promises else plaintext
+        self.beat = beat
+        return self._compare()
+
+    def _read_all(self) -> None:
+        """What comes next is to be read, though it says on its path what the last one said."""
+        for path in self.paths.values():
+            path.said = b""
 
     def _ahead(self, now: Instant, last: list[Instant | None]) -> Duration:
         """How much less than T_det after this datagram the peer's silence is certain; less than T_h.
@@ -293,6 +325,7 @@ class IclPeer:
         old = self.beat
         if old is not None and old.incarnation == beat.incarnation:
             return []
+        self._newest = -1
         for p in self.paths.values():
             p.newest = 0
         if old is None:
@@ -354,3 +387,8 @@ class IclPeer:
 def _decisive(beat: Heartbeat) -> tuple[object, ...]:
     """What a receiver decides on. A promise counts down in it, so every word of one that lives is news."""
     return (beat.incarnation, beat.state, beat.intent, beat.grace, beat.reach, beat.srgs, beat.known)
+
+
+def _sayings(beat: Heartbeat) -> tuple[object, ...]:
+    """All that it says, apart from its numbers."""
+    return (_decisive(beat), beat.digest, beat.sections, beat.software)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from l3ha.base.settings import Monitor, MonitorKind
-from l3ha.base.time import Instant
+from l3ha.base.time import NEVER, Instant
 
 EVENT_CODES = {
     MonitorKind.INTERFACE: "IF",
@@ -19,12 +19,13 @@ EVENT_CODES = {
 class Watch:
     """One monitor. ``up`` is None until the first verdict: not failed, but not ready either."""
 
-    def __init__(self, monitor: Monitor, now: Instant) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.up: bool | None = None
         self.since: Instant | None = None
         self.reason = "no sample yet"
-        self.next = now + monitor.interval
+        self.next: Instant = NEVER
+        """When what was observed last counts as another sample; never once the verdict says the same."""
         self.observed: bool | None = None
         """The raw state of an interface or session, as last told."""
         self._good = 0
@@ -47,20 +48,23 @@ class Watch:
         if ok == self.observed:
             return False
         self.observed = ok
-        self.next = now + self.monitor.interval
-        return self.sample(ok, reason, now)
+        return self._repeatable(ok, reason, now)
 
     def cannot_tell(self, reason: str) -> None:
         """The state of the object is unknown: no sample, so the verdict and the counts stay as they are."""
-        self.observed = None
+        self.observed, self.next = None, NEVER
         self.reason = f"cannot tell: {reason}"
 
     def tick(self, now: Instant) -> bool:
         """Repeat the last observation as a sample when one is due; True when the verdict changed."""
         if self.observed is None or now < self.next:
             return False
-        self.next = now + self.monitor.interval
-        return self.sample(self.observed, self.reason, now)
+        return self._repeatable(self.observed, self.reason, now)
+
+    def _repeatable(self, ok: bool, reason: str, now: Instant) -> bool:
+        turned = self.sample(ok, reason, now)
+        self.next = NEVER if ok is self.up else now + self.monitor.interval
+        return turned
 
     def _turn(self, up: bool, now: Instant) -> bool:
         self.up, self.since = up, now

@@ -22,11 +22,11 @@ Watches: TypeAlias = dict[SrgId, list[Watch]]
 """The watches of every group, in the order of the settings; group 0 is the node itself."""
 
 
-def equip(settings: Settings, known: Watches, now: Instant) -> Watches:
+def equip(settings: Settings, known: Watches) -> Watches:
     """The watches for these settings; a monitor of the same name, kind and subject keeps its history."""
     groups = {SrgId(0): settings.node_group.monitors} | {s.id: s.monitors for s in settings.srgs}
     old = {(g, w.monitor.name, w.monitor.kind, w.monitor.subject): w for g, ws in known.items() for w in ws}
-    return {g: [_watch(old.get((g, m.name, m.kind, m.subject)), m, now) for m in ms] for g, ms in groups.items()}
+    return {g: [_watch(old.get((g, m.name, m.kind, m.subject)), m) for m in ms] for g, ms in groups.items()}
 
 
 def observe(watches: Watches, kind: MonitorKind, subject: str, up: bool, reason: str, now: Instant) -> list[Note]:
@@ -70,10 +70,10 @@ def _bfd(watches: Watches, neighbor: str, s: BfdReport, now: Instant) -> list[No
     return []
 
 
-def _watch(known: Watch | None, monitor: Monitor, now: Instant) -> Watch:
+def _watch(known: Watch | None, monitor: Monitor) -> Watch:
     """The watch of a monitor; the same object keeps its verdict when only its numbers change."""
     if known is None:
-        return Watch(monitor, now)
+        return Watch(monitor)
     known.monitor = monitor
     return known
 

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.names import Level, SrgId, Term
 from l3ha.base.settings import Bfd, FrrBfd, MonitorKind, Neighbor, Settings, Srg
-from l3ha.base.time import Duration, Instant, after
+from l3ha.base.time import NEVER, SECOND, Duration, Instant, after
 from l3ha.core import preference
 from l3ha.core.bfd_sessions import because
 from l3ha.core.events import Note, NoteKind
@@ -49,6 +49,9 @@ _Group: TypeAlias = tuple[SrgId, _Families, int]
 _NOTHING = (Level.LOW, Term(0))
 
 REMEMBERED_WISHES = 64
+
+FULL_REPORT: Duration = 2 * SECOND
+"""Counters of BFD sessions are asked for when they are as old as this."""
 
 _DOWN = (State.DOWN, State.INIT)
 
@@ -100,10 +103,12 @@ class SpeakerLink:
         self.wish: Wish | None = None
         self.levels: Levels = {}
         self._heard = now
+        self._told = now
+        """When the last report came."""
         self._lost_at = now
         self._gone = False
-        self._renewed: Instant | None = None
-        """When the lease was renewed, at the latest (see ``_grid``)."""
+        self._due: Instant = now
+        """When the lease is to be renewed: with a heartbeat (see ``_after_quarter``)."""
         self._levels_of: dict[int, Levels] = {}
         self._acked: dict[SrgId, tuple[Term, Instant]] = {}
 
@@ -132,7 +137,7 @@ class SpeakerLink:
 
     def receive(self, line: Report | Goodbye, now: Instant) -> tuple[list[Note], tuple[Advertised, ...]]:
         """A line came in. Returns notes, and what the speaker advertises under a live lease (for rule *resume*)."""
-        self._heard = now
+        self._heard = self._told = now
         if isinstance(line, Goodbye):
             self._gone = True
             return self._sessions_lost(now), ()
@@ -150,6 +155,14 @@ class SpeakerLink:
             notes += self._report(name, state, told.get(name), mine, now)
         self._acknowledge(now)
         return notes, line.advertised if line.lease_live else ()
+
+    def alive(self, now: Instant) -> bool:
+        """What it reported last still holds. True where it had been given up: it was only slow."""
+        self._heard = now
+        if self.connected:
+            return False
+        self.up(now)
+        return True
 
     def expire(self, now: Instant) -> list[Note]:
         """A speaker that does not answer is lost; a neighbor that stays behind is out of reach."""
@@ -205,24 +218,32 @@ class SpeakerLink:
 
     def tell(
         self, levels: Levels, now: Instant, *, covered: Callable[[], frozenset[str]] = frozenset, withdraw: bool = False
-    ) -> Wish | Renew | None:
-        """The wish when it changed or the speaker is new, a renewal when a quarter of the lease is over, else None.
+    ) -> Wish | None:
+        """The wish when it changed or the speaker is new, else None.
 
         ``covered`` names the routers that have the routes of all groups from a peer, too.
         """
         if not self.connected:
             return None
-        lease = self.settings.timers.lease
         if (
             self.wish is None
             or dict(levels) != dict(self.levels)
             or (withdraw and any(n.routes for n in self.wish.neighbors))
         ):
-            return self._wish(levels, lease, now, covered() if self._falls(levels) else frozenset(), withdraw=withdraw)
-        if self._renewed is None or now - self._renewed >= lease // 4:
-            self._renewed = _grid(now, lease // 4)
-            return Renew(self.incarnation, self.number, lease)
+            return self._wish(levels, now, covered() if self._falls(levels) else frozenset(), withdraw=withdraw)
         return None
+
+    def renewal(self, now: Instant) -> Renew | None:
+        """The lease anew, when a quarter of it is over. It needs no decision: the wish is what was decided last."""
+        if now < self.renewal_due():
+            return None
+        self._due = self._after_quarter(now)
+        brief = self.reported and now - self._told < FULL_REPORT
+        return Renew(self.incarnation, self.number, self.settings.timers.lease, brief=brief)
+
+    def renewal_due(self) -> Instant:
+        """When ``renewal`` has something to say."""
+        return self._due if self.connected and self.wish is not None else NEVER
 
     def nudge(self) -> Renew | None:
         """A nudge to every neighbor that gains by it (``core.nudge``); None where there is none, or no wish yet."""
@@ -242,13 +263,11 @@ class SpeakerLink:
         self.wish = None
 
     def deadline(self, now: Instant) -> Instant | None:
-        """Next renewal, or the end of patience with a neighbor that is behind or a speaker that is silent."""
+        """The end of patience with a neighbor that is behind or a speaker that is silent."""
         t = self.settings.timers
         times: list[Instant] = [
             s.behind_since + t.bgp + 1 for s in self.neighbors.values() if s.behind_since is not None
         ]
-        if self.connected and self._renewed is not None:
-            times.append(self._renewed + t.lease // 4)
         if self.connected:
             times.append(self._heard + t.lease + 1)
         else:
@@ -264,9 +283,9 @@ class SpeakerLink:
         """Whether lowering so many routes at a neighbor is worth its session."""
         return 0 < self.settings.speaker.drop_from <= routes and not why_kept(self.settings, n, routes)
 
-    def _wish(self, levels: Levels, lease: Duration, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
+    def _wish(self, levels: Levels, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
-        self._renewed = _grid(now, lease // 4)
+        self._due = self._after_quarter(now)
         self.levels = dict(levels)
         self._levels_of[self.number] = {} if withdraw else self.levels
         self._levels_of.pop(self.number - REMEMBERED_WISHES, None)
@@ -274,7 +293,14 @@ class SpeakerLink:
         generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
         groups = [] if withdraw else self._groups()
         neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self._in_turn())
-        self.wish = Wish(self.incarnation, self.number, lease, self.settings.speaker.lease_end, generation, neighbors)
+        self.wish = Wish(
+            self.incarnation,
+            self.number,
+            self.settings.timers.lease,
+            self.settings.speaker.lease_end,
+            generation,
+            neighbors,
+        )
         for n in neighbors:
             state = self.neighbors[n.name]
             state.ending = n.drop and state.up
@@ -310,6 +336,10 @@ class SpeakerLink:
         return groups + [(g.id, _families(_told(g)), preference.rank_of(s.id, g.priorities)) for g in s.srgs]
 
     # --- parts ------------------------------------------------------------------------------------------------
+
+    def _after_quarter(self, now: Instant) -> Instant:
+        """A quarter of the lease from now at the latest, at a multiple of it: where heartbeats wake us anyway."""
+        return after(now, self.settings.timers.lease // 4)
 
     def _report(
         self, name: str, state: NeighborState, r: NeighborReport | None, mine: bool, now: Instant
@@ -399,11 +429,6 @@ def why_kept(s: Settings, n: Neighbor, routes: int) -> str:
     if shortest and routes > shortest * FORGOTTEN_PER_SECOND // 2:
         return f"ExaBGP would be busy with it for more than half a hold time of {shortest} s"
     return ""
-
-
-def _grid(now: Instant, interval: Duration) -> Instant:
-    """The last multiple of the interval: so the next renewal is due at one, with a heartbeat, and wakes nobody."""
-    return after(now, interval) - interval
 
 
 def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.base.time import SECOND, Duration, Instant
@@ -50,6 +51,7 @@ from l3ha.wire import exabgp, wishline
 from l3ha.wire.exabgp import Announce, Clear, Command, Question, Session, Teardown, Withdraw
 from l3ha.wire.wish import (
     Advertised,
+    Alive,
     Goodbye,
     NeighborReport,
     NeighborWish,
@@ -63,6 +65,16 @@ AUDIT: Duration = 5 * SECOND
 """An idle ExaBGP is asked for its sessions this often: that it still answers, and that no event was missed."""
 
 _COUNTER = 1 << 32
+
+_ALIVE = wishline.encode(Alive())
+
+
+class _Answer(Enum):
+    """What the agent waits for."""
+
+    NONE = auto()
+    ALIVE = auto()
+    REPORT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,8 @@ class Speaker:
         self._audit: Instant = now + AUDIT
         self._agent = False
         self._reported: Report | None = None
+        self._reported_changes = -1
+        """What ``BfdSessions.changes`` was then."""
         self._unsaved: bytes | None = None
         self._out: list[SpeakerEffect] = []
         self._use(self._saved)
@@ -108,14 +122,16 @@ class Speaker:
         thought of, because routers wait for the command, and nobody for a report or the file."""
         self._out = []
         answer = self._take(event, now)
-        if isinstance(event, ExabgpGone):
+        if answer is _Answer.ALIVE:
+            self._out.append(ToAgent(_ALIVE))
+        if answer is _Answer.ALIVE or isinstance(event, ExabgpGone):
             yield from self._told()
             return
         self._send(now)
         yield from self._told()
         wish = self._wish or self._saved
         self._out += self.bfd.use(wish.neighbors if wish else (), now)
-        self._tell(now, answer=answer)
+        self._tell(now, answer=answer is _Answer.REPORT)
         if self._unsaved is not None:
             self._out.append(Save(self._unsaved))
             self._unsaved = None
@@ -125,14 +141,13 @@ class Speaker:
         out, self._out = self._out, []
         return out
 
-    def _take(self, event: SpeakerEvent, now: Instant) -> bool:
-        """Whether the agent waits for a report now."""
+    def _take(self, event: SpeakerEvent, now: Instant) -> _Answer:
         match event:
             case ExabgpLine(data):
                 self._exabgp(exabgp.decode(data), now)
             case AgentUp():
                 self._agent = True
-                return True
+                return _Answer.REPORT
             case AgentLine(data):
                 return self._agent_line(data, now)
             case AgentDown():
@@ -153,7 +168,7 @@ class Speaker:
                 self._log(f"bfdd in {directory}: {reason}")
             case Tick():
                 self._timers(now)
-        return False
+        return _Answer.NONE
 
     def next_deadline(self) -> Instant | None:
         """When ``step(Tick(), …)`` is wanted."""
@@ -261,23 +276,28 @@ class Speaker:
 
     # --- the agent --------------------------------------------------------------------------------------------------
 
-    def _agent_line(self, data: bytes, now: Instant) -> bool:
-        """Whether the line wants an answer."""
+    def _agent_line(self, data: bytes, now: Instant) -> _Answer:
         match wishline.decode(data):
             case Wish() as wish:
                 self._adopt(wish, now)
                 self._unsaved = data
-                return True
-            case Renew(agent, number, lease, nudge):
-                if self._wish is not None and (agent, number) == (self._wish.agent, self._wish.number):
-                    self._live(lease, now)
-                    for address in nudge:
-                        if address in self._ledgers:
-                            self._ledgers[address].repeat()
-                return True
+                return _Answer.REPORT
+            case Renew() as line:
+                return self._renew(line, now)
             case line:
                 self._log(f"a line from the agent makes no sense: {line}")
-                return False
+                return _Answer.NONE
+
+    def _renew(self, line: Renew, now: Instant) -> _Answer:
+        if self._wish is None or (line.agent, line.number) != (self._wish.agent, self._wish.number):
+            return _Answer.REPORT
+        unchanged = self._reported is not None and self._reported_changes == self.bfd.changes()
+        usual = self._lease_live and not line.nudge and self._exchange.idle and unchanged
+        self._live(line.lease, now)
+        for address in line.nudge:
+            if address in self._ledgers:
+                self._ledgers[address].repeat()
+        return _Answer.ALIVE if line.brief and usual else _Answer.REPORT
 
     def _adopt(self, wish: Wish, now: Instant) -> None:
         if self._wish is None or wish.agent != self._wish.agent:
@@ -398,7 +418,7 @@ class Speaker:
                     self._confirmed[address] = self._wish.number
         report = self.status(now)
         if self._agent and (answer or report != self._reported):
-            self._reported = report
+            self._reported, self._reported_changes = report, self.bfd.changes()
             self._out.append(ToAgent(wishline.encode(report)))
 
     def _goodbye(self, reason: str) -> None:

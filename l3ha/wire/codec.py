@@ -46,6 +46,7 @@ CLAIM, GRANT = 1, 2
 
 _FIELD = Struct(">BH")
 _NODE = Struct(">BQQQIBBI8s")
+_NUMBERS = Struct(">QQI")
 _GROUP = Struct(">BHIIH4s")
 _CLAIM = Struct(">I")
 _GRANT = Struct(">IBI")
@@ -54,6 +55,10 @@ _HEAD = bytes((VERSION,)) + _FIELD.pack(NODE, _NODE.size)
 _REST = len(_HEAD) + _NODE.size
 """Where the words begin: what a heartbeat says besides its numbers. Written by us, they follow the numbers."""
 
+_NUMBERS_FROM = len(_HEAD) + Struct(">BQ").size
+_NUMBERS_TO = _NUMBERS_FROM + _NUMBERS.size
+"""Where sequence, echo and its age are."""
+
 NODE_STATES = (NodeState.HOLD, NodeState.ONLINE, NodeState.ISOLATED, NodeState.OFFLINE)
 SRG_STATES = (SrgState.HOLD, SrgState.ACTIVE, SrgState.BACKUP, SrgState.INELIGIBLE)
 VERDICTS = (Verdict.WIN, Verdict.PART, Verdict.LOSE, Verdict.UNKNOWN)
@@ -61,14 +66,22 @@ INTENTS = (Intent.RUNNING, Intent.RESTARTING, Intent.LEAVING)
 """Numbers on the wire are places in these tuples: append only."""
 
 REPEATED = 256
-"""Parts of each kind that are remembered, packed or read: a heartbeat goes out on every path ten times a second and
-says the same for days, apart from its numbers."""
+"""Parts of each kind that are remembered as packed: a heartbeat goes out on every path ten times a second and says the
+same for days, apart from its numbers. One that comes in is compared with the last one (``numbers_of``)."""
 
 _T = TypeVar("_T")
 
 
 class _Bad(ValueError):
     """These bytes are no heartbeat; the text says where."""
+
+
+class Numbers(NamedTuple):
+    """What differs between a heartbeat and the next one on the same path, as a rule; see ``Hop``."""
+
+    sequence: int
+    echo: int
+    echo_age: Duration
 
 
 class _Words(NamedTuple):
@@ -225,6 +238,17 @@ def decode(data: bytes) -> Heartbeat | Dropped:
         return Dropped(Drop.BAD_HEARTBEAT, str(error))
 
 
+def numbers_of(data: bytes, earlier: bytes) -> Numbers | None:
+    """The numbers of a heartbeat that says for the rest, byte for byte, what an ``earlier`` one said, which was
+    decoded; else None. Empty bytes stand for no earlier one."""
+    if data[_NUMBERS_TO:] != earlier[_NUMBERS_TO:] or data[:_NUMBERS_FROM] != earlier[:_NUMBERS_FROM]:
+        return None
+    if not data.startswith(_HEAD):  # the same fields in another order
+        return None
+    sequence, echo, age = _NUMBERS.unpack_from(data, _NUMBERS_FROM)
+    return Numbers(sequence, echo, age * US)
+
+
 def _decode(data: bytes) -> Heartbeat:
     _check_room(len(data))
     if not data.startswith(_HEAD) or len(data) < _REST:
@@ -265,7 +289,6 @@ def _node_first(data: bytes) -> bytes:
     return _HEAD + node + b"".join(_field(tag, value) for tag, value in fields)
 
 
-@lru_cache(REPEATED)
 def _decode_words(data: bytes) -> _Words:
     fields: dict[int, bytes] = {}
     for tag, value in _fields(data, 0):
@@ -310,25 +333,21 @@ def _shorts(data: bytes, extra: int = 0) -> Iterator[bytes]:
         at += size
 
 
-@lru_cache(REPEATED)
 def _decode_reach(data: bytes) -> tuple[str, ...]:
     return _unique([_name(name) for name in _shorts(data)], "router")
 
 
-@lru_cache(REPEATED)
 def _decode_sections(data: bytes) -> tuple[tuple[str, bytes], ...]:
     sections = [(_name(item[:-4], 1, MAX_SECTION_NAME), item[-4:]) for item in _shorts(data, 4)]
     _unique([name for name, _ in sections], "section")
     return tuple(sections)
 
 
-@lru_cache(REPEATED)
 def _decode_known(data: bytes) -> tuple[tuple[SrgId, str], ...]:
     known = [(SrgId(_within(item[-1], 1, MAX_SRGS, "group")), _name(item[:-1])) for item in _shorts(data, 1)]
     return _unique(known, "known arbiter")
 
 
-@lru_cache(REPEATED)
 def _decode_groups(data: bytes) -> tuple[SrgFacts, ...]:
     groups = tuple(_decode_group(item) for item in _shorts(data))
     _unique([g.id for g in groups], "group")
@@ -397,7 +416,6 @@ def _pick(values: tuple[_T, ...], number: int, what: str) -> _T:
     return values[number]
 
 
-@lru_cache(REPEATED)
 def _name(data: bytes, low: int = 1, high: int = MAX_NAME) -> str:
     text = data.decode("latin-1")
     _text(text, low, high)

@@ -104,6 +104,8 @@ class Renew:
     lease: Duration
     nudge: tuple[str, ...] = ()
     """Addresses of the neighbors to which one route is announced again, unchanged (``core.nudge``)."""
+    brief: bool = False
+    """``Alive`` will do as an answer, if a report would say nothing new but counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,11 @@ class Report:
     advertised: tuple[Advertised, ...]
     neighbors: tuple[NeighborReport, ...]
     bfd: tuple[BfdReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The lease was renewed, and the last report still holds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from l3ha.wire import prefix
 from l3ha.wire.bfd import KEYED_SHA1, METICULOUS_SHA1, SHA1_KEY, State
 from l3ha.wire.wish import (
     Advertised,
+    Alive,
     Attributes,
     BfdReport,
     BfdWish,
@@ -45,7 +46,7 @@ from l3ha.wire.wish import (
     Wish,
 )
 
-Line: TypeAlias = Wish | Renew | Report | Goodbye
+Line: TypeAlias = Wish | Renew | Report | Alive | Goodbye
 T = TypeVar("T")
 
 _COMMUNITY = re.compile(r"(\d{1,5}):(\d{1,5})")
@@ -113,8 +114,8 @@ def _wish(raw: dict[str, Any]) -> Wish:
 
 
 def _renew(raw: dict[str, Any]) -> Renew:
-    nudge = _many(raw.get("nudge", []), _address)  # absent in the lines of an older agent
-    return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62), nudge)
+    nudge, brief = _many(raw.get("nudge", []), _address), _bool(raw.get("brief", False))  # an older agent has neither
+    return Renew(_int(raw["agent"], 64), _int(raw["number"], 62), _int(raw["lease"], 62), nudge, brief)
 
 
 def _report(raw: dict[str, Any]) -> Report:
@@ -130,6 +131,10 @@ def _report(raw: dict[str, Any]) -> Report:
     )
 
 
+def _alive(_raw: dict[str, Any]) -> Alive:
+    return Alive()
+
+
 def _goodbye(raw: dict[str, Any]) -> Goodbye:
     return Goodbye(_text(raw["reason"], _TEXT_LENGTH))
 
@@ -138,6 +143,7 @@ _MAKERS: dict[str, Callable[[dict[str, Any]], Line]] = {
     "wish": _wish,
     "renew": _renew,
     "report": _report,
+    "alive": _alive,
     "goodbye": _goodbye,
 }
 
