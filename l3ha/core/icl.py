@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Path, Peer, Settings
 from l3ha.base.time import MS, SECOND, Duration, Instant, after
 from l3ha.core.events import Datagram, Note, NoteKind, Send
 from l3ha.core.session import Handshake, Opened, Session
-from l3ha.wire.codec import Numbers, decode, encode, numbers_of
-from l3ha.wire.heartbeat import Heartbeat, Hop
+from l3ha.wire.codec import Numbers, decode, encode, numbers_of, renumbered
+from l3ha.wire.heartbeat import Heartbeat
 from l3ha.wire.seal import Drop, Dropped
 
 MAX_GRACE: Duration = 5 * SECOND
@@ -64,6 +64,10 @@ class PathState:
     fell: Instant = LONG_AGO
     """When it was last known to be up."""
     times: OrderedDict[int, Instant] = field(default_factory=OrderedDict)
+    words: Heartbeat | None = None
+    """Our own, as they were said last."""
+    saying: bytes = b""
+    """The same, encoded."""
     said: bytes = b""
     """The last heartbeat that came here, if it says what ``IclPeer.beat`` says: what repeats it need not be read."""
 
@@ -179,8 +183,9 @@ class IclPeer:
             path.due = after(now, interval, place * turn)
             self._sequence += 1
             age = 0 if path.heard is None else now - path.heard
-            hop = Hop(name, self._sequence, path.newest, age)
-            data = self.session.seal(encode(template, hop), now)
+            if path.words is not template:
+                path.words, path.saying = template, encode(replace(template, path=name))
+            data = self.session.seal(renumbered(path.saying, Numbers(self._sequence, path.newest, age)), now)
             if data is None:
                 continue
             path.times[self._sequence] = now

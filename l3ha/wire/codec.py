@@ -32,7 +32,7 @@ from typing import NamedTuple, TypeVar
 from l3ha.base.limits import MAX_HEARD_TERM, MAX_NAME, MAX_NODE_ID, MAX_SRGS
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import US, Duration
-from l3ha.wire.heartbeat import Heartbeat, Hop, SrgFacts
+from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 from l3ha.wire.seal import MAX_PLAINTEXT, Drop, Dropped
 
 VERSION = 1
@@ -52,9 +52,6 @@ _CLAIM = Struct(">I")
 _GRANT = Struct(">IBI")
 _U32 = 2**32 - 1
 _HEAD = bytes((VERSION,)) + _FIELD.pack(NODE, _NODE.size)
-_REST = len(_HEAD) + _NODE.size
-"""Where the words begin: what a heartbeat says besides its numbers. Written by us, they follow the numbers."""
-
 _NUMBERS_FROM = len(_HEAD) + Struct(">BQ").size
 _NUMBERS_TO = _NUMBERS_FROM + _NUMBERS.size
 """Where sequence, echo and its age are."""
@@ -65,10 +62,6 @@ VERDICTS = (Verdict.WIN, Verdict.PART, Verdict.LOSE, Verdict.UNKNOWN)
 INTENTS = (Intent.RUNNING, Intent.RESTARTING, Intent.LEAVING)
 """Numbers on the wire are places in these tuples: append only."""
 
-REPEATED = 256
-"""Parts of each kind that are remembered as packed: a heartbeat goes out on every path ten times a second and says the
-same for days, apart from its numbers. One that comes in is compared with the last one (``numbers_of``)."""
-
 _T = TypeVar("_T")
 
 
@@ -77,94 +70,87 @@ class _Bad(ValueError):
 
 
 class Numbers(NamedTuple):
-    """What differs between a heartbeat and the next one on the same path, as a rule; see ``Hop``."""
+    """What differs between a heartbeat and the next one on the same path, as a rule."""
 
     sequence: int
+    """Of this datagram; grows by at least one per datagram over all paths."""
     echo: int
+    """Newest sequence heard from the receiver on this path, 0 where none."""
     echo_age: Duration
-
-
-class _Words(NamedTuple):
-    """All that is the same in one heartbeat and the next, as a rule."""
-
-    cluster: str
-    path: str
-    software: str
-    reach: tuple[str, ...]
-    srgs: tuple[SrgFacts, ...]
-    sections: tuple[tuple[str, bytes], ...]
-    known: tuple[tuple[SrgId, str], ...]
+    """How long ago that was heard."""
 
 
 # --- encode -----------------------------------------------------------------------------------------------------------
 
 
-def encode(beat: Heartbeat, hop: Hop | None = None) -> bytes:
-    """The heartbeat as bytes, at most ``MAX_PLAINTEXT``; ``hop`` stands for its own path, sequence and echo if given.
+def encode(beat: Heartbeat) -> bytes:
+    """The heartbeat as bytes, at most ``MAX_PLAINTEXT``.
 
     Where very long names would make it longer, sections and known arbiters are left out: sections only say *what*
     differs, and the digest still says *that* something does; the arbiters the receiver can find out for itself.
     ``ValueError`` for values that the format has no room for; those are our own.
     """
-    hop = hop or beat.hop
     node = _NODE.pack(
         _within(beat.node, 1, MAX_NODE_ID, "node"),
         _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
-        _within(hop.sequence, 0, 2**64 - 1, "sequence"),
-        _within(hop.echo, 0, 2**64 - 1, "echo"),
-        _us(hop.echo_age),
+        *_packable(Numbers(beat.sequence, beat.echo, beat.echo_age)),
         NODE_STATES.index(beat.state),
         INTENTS.index(beat.intent),
         _us(beat.grace),
         _sized(beat.digest, 8),
     )
-    words = _Words(beat.cluster, hop.path, beat.software, beat.reach, beat.srgs, beat.sections, beat.known)
-    return _HEAD + node + _encode_words(words)
-
-
-@lru_cache(REPEATED)
-def _encode_words(words: _Words) -> bytes:
     needed = (
-        _text_field(CLUSTER, words.cluster, 1),
-        _text_field(PATH, words.path, 1),
-        _text_field(SOFTWARE, words.software[:MAX_NAME], 0),
-        _reach_field(words.reach),
-        _groups_field(words.srgs),
+        _HEAD + node,
+        _text_field(CLUSTER, beat.cluster, 1),
+        _text_field(PATH, beat.path, 1),
+        _text_field(SOFTWARE, beat.software[:MAX_NAME], 0),
+        _reach_field(beat.reach),
+        _groups_field(beat.srgs),
     )
-    full = b"".join((*needed, _sections_field(words.sections), _known_field(words.known)))
-    if _REST + len(full) <= MAX_PLAINTEXT:
+    full = b"".join((*needed, _sections_field(beat.sections), _known_field(beat.known)))
+    if len(full) <= MAX_PLAINTEXT:
         return full
     short = b"".join(needed)
-    _check_room(_REST + len(short))
+    _check_room(len(short))
     return short
+
+
+def renumbered(data: bytes, numbers: Numbers) -> bytes:
+    """What ``encode`` gave, with other numbers: a heartbeat goes out ten times a second and says the same for days."""
+    return data[:_NUMBERS_FROM] + _NUMBERS.pack(*_packable(numbers)) + data[_NUMBERS_TO:]
+
+
+def _packable(numbers: Numbers) -> tuple[int, int, int]:
+    return (
+        _within(numbers.sequence, 0, 2**64 - 1, "sequence"),
+        _within(numbers.echo, 0, 2**64 - 1, "echo"),
+        _us(numbers.echo_age),
+    )
 
 
 def _field(tag: int, value: bytes) -> bytes:
     return _FIELD.pack(tag, len(value)) + value
 
 
-@lru_cache(REPEATED)
 def _text_field(tag: int, value: str, low: int) -> bytes:
     return _field(tag, _text(value, low, MAX_NAME))
 
 
-@lru_cache(REPEATED)
 def _reach_field(reach: tuple[str, ...]) -> bytes:
     return _field(REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in reach))
 
 
-@lru_cache(REPEATED)
+@lru_cache(4)
 def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
+    """Remembered, because every peer is told the same on every path, and there may be hundreds."""
     return _field(GROUPS, b"".join(_short(_encode_group(g)) for g in groups))
 
 
-@lru_cache(REPEATED)
 def _sections_field(sections: tuple[tuple[str, bytes], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
     return _field(SECTIONS, b"".join(named)) if sections else b""
 
 
-@lru_cache(REPEATED)
 def _known_field(known: tuple[tuple[SrgId, str], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_NAME)) + bytes((_within(srg, 1, MAX_SRGS, "group"),)) for srg, name in known)
     return _field(KNOWN, b"".join(named)) if known else b""
@@ -251,67 +237,42 @@ def numbers_of(data: bytes, earlier: bytes) -> Numbers | None:
 
 def _decode(data: bytes) -> Heartbeat:
     _check_room(len(data))
-    if not data.startswith(_HEAD) or len(data) < _REST:
-        data = _node_first(data)
-    node, incarnation, sequence, echo, echo_age, state, intent, grace, digest = _NODE.unpack_from(data, len(_HEAD))
-    words = _decode_words(data[_REST:])
+    fields: dict[int, bytes] = {}
+    for tag, value in _fields(data):
+        if tag in fields:
+            raise _Bad(f"field {tag} twice")
+        if tag in FIELDS:
+            fields[tag] = value
+    missing = FIELDS - OPTIONAL - fields.keys()
+    if missing:
+        raise _Bad(f"field {min(missing)} is missing")
+    if len(fields[NODE]) != _NODE.size:
+        raise _Bad(f"field {NODE} has {len(fields[NODE])} bytes")
+    node, incarnation, sequence, echo, echo_age, state, intent, grace, digest = _NODE.unpack(fields[NODE])
     return Heartbeat(
-        cluster=words.cluster,
+        cluster=_name(fields[CLUSTER]),
         node=NodeId(_within(node, 1, MAX_NODE_ID, "node")),
         incarnation=incarnation,
-        path=words.path,
+        path=_name(fields[PATH]),
         sequence=sequence,
         echo=echo,
         echo_age=echo_age * US,
         digest=digest,
-        sections=words.sections,
-        software=words.software,
+        sections=_decode_sections(fields.get(SECTIONS, b"")),
+        software=_name(fields[SOFTWARE], 0),
         state=_pick(NODE_STATES, state, "node state"),
         intent=_pick(INTENTS, intent, "intent"),
         grace=grace * US,
-        reach=words.reach,
-        srgs=words.srgs,
-        known=words.known,
-    )
-
-
-def _node_first(data: bytes) -> bytes:
-    """The same fields, in the order in which they are read."""
-    if not data:
-        raise _Bad("empty")
-    fields = list(_fields(data))
-    node = next((value for tag, value in fields if tag == NODE), None)
-    if node is None:
-        raise _Bad(f"field {NODE} is missing")
-    if len(node) != _NODE.size:
-        raise _Bad(f"field {NODE} has {len(node)} bytes")
-    fields.remove((NODE, node))
-    return _HEAD + node + b"".join(_field(tag, value) for tag, value in fields)
-
-
-def _decode_words(data: bytes) -> _Words:
-    fields: dict[int, bytes] = {}
-    for tag, value in _fields(data, 0):
-        if tag in fields or tag == NODE:
-            raise _Bad(f"field {tag} twice")
-        if tag in FIELDS:
-            fields[tag] = value
-    missing = FIELDS - OPTIONAL - fields.keys() - {NODE}
-    if missing:
-        raise _Bad(f"field {min(missing)} is missing")
-    return _Words(
-        cluster=_name(fields[CLUSTER]),
-        path=_name(fields[PATH]),
-        software=_name(fields[SOFTWARE], 0),
         reach=_decode_reach(fields[REACH]),
         srgs=_decode_groups(fields[GROUPS]),
-        sections=_decode_sections(fields.get(SECTIONS, b"")),
         known=_decode_known(fields.get(KNOWN, b"")),
     )
 
 
-def _fields(data: bytes, start: int = 1) -> Iterator[tuple[int, bytes]]:
-    at, end, head = start, len(data), _FIELD.size
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    if not data:
+        raise _Bad("empty")
+    at, end, head = 1, len(data), _FIELD.size
     while at < end:
         if at + head > end:
             raise _Bad(f"cut off {end - at} bytes before the end")

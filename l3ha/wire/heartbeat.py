@@ -41,21 +41,8 @@ class SrgFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """What differs from path to path in the words that a node says at one instant."""
-
-    path: str
-    sequence: int
-    """Of this datagram; grows by at least one per datagram over all paths."""
-    echo: int
-    """Newest sequence heard from the receiver on this path, 0 where none."""
-    echo_age: Duration
-    """How long ago that was heard."""
-
-
-@dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Everything a node says at once. Sent on every path; what ``Hop`` names differs per path."""
+    """Everything a node says at once. Sent on every path, with other numbers (``codec.Numbers``)."""
 
     cluster: str
     node: NodeId
@@ -76,11 +63,6 @@ class Heartbeat:
     srgs: tuple[SrgFacts, ...]
     known: tuple[tuple[SrgId, str], ...] = ()
     """Arbiters that have answered floating echoes of this node since its start: their silence says something."""
-
-    @property
-    def hop(self) -> Hop:
-        """The part that belongs to the path."""
-        return Hop(self.path, self.sequence, self.echo, self.echo_age)
 
 
 def routes_digest(routes: Iterable[str], floating: Iterable[str]) -> bytes:
