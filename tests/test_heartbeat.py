@@ -14,7 +14,7 @@ from l3ha.base.limits import MAX_DATAGRAM, MAX_HEARD_TERM, MAX_NAME
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import MS, US
 from l3ha.wire import codec
-from l3ha.wire.codec import decode, encode
+from l3ha.wire.codec import Numbers, decode, encode, numbers_of, renumbered
 from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 from l3ha.wire.seal import OVERHEAD, Drop, Dropped
 
@@ -131,6 +131,43 @@ def test_golden_vector() -> None:
 @given(beats())
 def test_round_trip(beat: Heartbeat) -> None:
     assert decode(encode(beat)) == beat
+
+
+@settings(max_examples=100, deadline=None)
+@given(beats(), u64, u64, durations)
+def test_numbers_are_changed_and_read_in_place(beat: Heartbeat, sequence: int, echo: int, age: int) -> None:
+    numbers, before = Numbers(sequence, echo, age), encode(beat)
+    again = renumbered(before, numbers)
+    assert again == encode(dataclasses.replace(beat, sequence=sequence, echo=echo, echo_age=age))
+    assert numbers_of(again, before) == numbers
+    assert numbers_of(before, again) == Numbers(beat.sequence, beat.echo, beat.echo_age)
+
+
+def test_whatever_else_differs_must_be_read() -> None:
+    before = encode(BEAT)
+    inside = [place for place in range(len(before)) if numbers_of(flipped(before, place), before) is not None]
+    first = 1 + 3 + 1 + 8  # version, the field's head, id, incarnation
+    assert inside == list(range(first, first + 8 + 8 + 4))
+    for other in (before[:-1], before + b"\x00", b"", before[:40]):
+        assert numbers_of(other, before) is None and numbers_of(before, other) is None
+    assert numbers_of(b"", b"") is None
+
+
+def test_the_same_fields_in_another_order_are_always_read() -> None:
+    """The numbers are elsewhere in them."""
+    fields = [struct.pack(">BH", tag, len(value)) + value for tag, value in codec._fields(encode(BEAT))]
+    data = b"\x01" + b"".join(fields[1:] + fields[:1])
+    assert decode(data) == BEAT and numbers_of(data, data) is None
+
+
+def test_numbers_that_do_not_fit_are_our_fault() -> None:
+    for numbers in (Numbers(2**64, 0, 0), Numbers(0, 2**64, 0), Numbers(-1, 0, 0)):
+        with pytest.raises(ValueError, match="is not within"):
+            renumbered(encode(BEAT), numbers)
+
+
+def flipped(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes((data[place] ^ 1,)) + data[place + 1 :]
 
 
 def crowd(name: int, *, claims: bool, sections: tuple[str, ...]) -> Heartbeat:

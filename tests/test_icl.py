@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -9,9 +10,10 @@ import pytest
 
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import MS, SECOND, Instant
+from l3ha.core import icl
 from l3ha.core.events import Datagram, Note, Send
 from l3ha.core.icl import IclPeer
-from l3ha.wire.codec import encode
+from l3ha.wire.codec import encode, numbers_of
 from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 from l3ha.wire.seal import Drop
 from tests.world import TIMERS, address, entropy, settings
@@ -706,6 +708,98 @@ def test_a_path_that_proves_nothing_brings_nothing_forward() -> None:
     x.cut.discard((2, "r1"))
     rounds(x, 4)
     assert end.contact and not any("contact" in n.text and "lost" in n.text for n in x.notes)
+
+
+def seen(end: IclPeer, now: Instant) -> tuple[object, ...]:
+    """All that anybody asks of a peer."""
+    beat = end.beat and replace(end.beat, path="", sequence=0, echo=0, echo_age=0)
+    paths = [(p.up, p.since, p.until, p.alone, p.heard, p.proved, p.newest, p.rtt) for p in end.paths.values()]
+    times = (end.ends, end.falls, end.silence(now), end.heard(now), end.age(now), end.next_deadline(now))
+    return beat, paths, times, end.contact, end.news, end.differs(), dict(end.session.drops)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_not_read_again_would_have_said_nothing_new(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words in any order, late, repeated, of several paths and processes: as if every single one were decoded."""
+    chance = random.Random(seed)
+    ends, skipped = [], 0
+    for read_all in (False, True):
+        x = link()
+        x.flying = []
+        ends.append((x, read_all))
+    group = SrgFacts(
+        *(SrgId(1), SrgState.BACKUP, False, Term(1), Term(2), None, None, None, 0),
+        *(True, True, False, False, Verdict.WIN, True, 100, bytes(4)),
+    )
+    say = [
+        *({}, {"reach": ("r1", "r2")}, {"digest": b"12345678", "sections": (("srg.1", b"1234"),)}, {"srgs": (group,)}),
+        *({"srgs": (replace(group, grant=Term(3), grant_to=NodeId(1), grant_left=SECOND),)}, {"software": "2"}),
+        *({"incarnation": 9}, {"intent": Intent.RESTARTING, "grace": SECOND}, {"cluster": "other"}),
+    ]
+    newest = max(p.newest for p in ends[0][0].ends[1].paths.values())
+    now, saying = ends[0][0].now, 0
+    copies: list[tuple[str, bytes]] = []
+    for _ in range(120):
+        now += chance.choice((1, 10, 30, 100)) * MS
+        saying = chance.randrange(len(say)) if chance.random() < 0.15 else saying
+        newest += 1
+        path = chance.choice(sorted(ALL))
+        beat = replace(words(2), path=path, sequence=newest - chance.choice((0, 0, 0, 0, 1, 2, 5)), **say[saying])
+        beat = replace(beat, echo=chance.randint(1, 60), echo_age=chance.randint(0, 9) * MS)
+        copies.append((path, encode(beat)))
+        if chance.random() < 0.2:
+            copies.append(copies[chance.randrange(len(copies))])
+        digest = chance.choice((None,) * 40 + (bytes(8), b"87654321"))
+        while copies:
+            path, plain = copies.pop(0) if chance.random() < 0.8 else copies.pop()
+            outcomes = []
+            for x, read_all in ends:
+                x.now, end = now, x.ends[1]
+                if digest is not None:
+                    end.reconfigure(replace(end.settings, digest=digest, sections=(("cluster", digest[:4]),)))
+                sealed = x.ends[2].session.seal(plain, now)
+                assert sealed is not None
+                with monkeypatch.context() as m:
+                    if read_all:
+                        m.setattr(icl, "numbers_of", lambda *_: None)
+                    else:
+                        skipped += numbers_of(plain, end.paths[path].said) is not None
+                    ttl = 255 if path == "icl" else 254
+                    notes = end.receive(Datagram(path, address(2, path), ttl, sealed), now)[1]
+                outcomes.append((notes, seen(end, now), end.expire(now)))
+            assert outcomes[0] == outcomes[1]
+            if chance.random() < 0.5:
+                break
+        copies = copies[-3:]
+    assert skipped > 5
+
+
+def test_words_that_were_not_read_again_tell_of_a_newer_session_all_the_same() -> None:
+    x = link()
+    for _ in range(2):
+        x.ends[1].session.restart(x.now)
+        x.run(500 * MS)
+    newest, earlier, *_ = x.ends[2].session._confirmed
+    assert newest.created > earlier.created
+    forged = replace(words(2, incarnation=6), path="icl", sequence=1)
+    sealed = earlier.seal(encode(forged))
+    x.deliver(1, Datagram("icl", address(2, "icl"), 255, sealed))
+    assert x.drops(1)[Drop.OLD_INCARNATION] == 1
+
+
+def test_words_that_come_late_do_not_change_the_age_of_newer_ones() -> None:
+    x = link()
+    end = x.ends[1]
+    top = max(p.newest for p in end.paths.values())
+    first, *_, last = end.paths["r1"].times
+    for path, sequence, echo in (("icl", top + 10, max(end.paths["icl"].times)), ("r1", top + 5, first)):
+        inject(x, path, replace(words(2), path=path, sequence=sequence, echo=echo))
+        assert end.age(x.now) == x.now - end.paths["icl"].times[max(end.paths["icl"].times)]
+    inject(x, "r1", replace(words(2), path="r1", sequence=top + 7, echo=last))
+    inject(x, "icl", replace(words(2), path="icl", sequence=top + 9))
+    assert x.drops(1)[Drop.STALE] == 1
+    inject(x, "icl", replace(words(2), path="icl", sequence=top + 11))
+    assert end.age(x.now) > 500 * SECOND, "an echo of nothing: their age is unknown"
 
 
 def test_words_that_promise_are_news_each_time() -> None:
