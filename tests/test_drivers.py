@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -532,6 +533,33 @@ def test_a_file_of_an_earlier_version_knows_no_arbiter(tmp_path: Path) -> None:
     store = TermStore(tmp_path)
     assert store.load() == {1: remember(1, 5, 6)}
     assert store.problem is None
+
+
+def test_reserved_terms_survive_and_are_checked(tmp_path: Path) -> None:
+    one, two = replace(remember(1, 5, 6, "r1"), reserved=Term(22)), remember(2, 0, 1)
+    TermStore(tmp_path).save([one, two])
+    assert TermStore(tmp_path).load() == {1: one, 2: two}
+    first = (tmp_path / FILE_NAME).read_bytes()[:PLACE].partition(b"\n")[0]
+    good = json.loads(first)
+    for rows, why in (
+        ([[1, 22], [1, 23]], "twice"),
+        ([[1, 22, 3]], "malformed"),
+        ([[1, -1]], "malformed"),
+        ([[1, MAX_HEARD_TERM + 1]], "malformed"),
+        ([[1, True]], "malformed"),
+        ({}, "malformed"),
+        ([[1, 23]], "check sum of the reserved"),
+    ):
+        changed = dict(good)
+        changed["reserved"] = rows
+        if why != "check sum of the reserved":
+            changed["reserved_check"] = hashlib.blake2s(json.dumps(rows).encode(), digest_size=8).hexdigest()
+        (tmp_path / FILE_NAME).write_text(json.dumps(changed) + "\n")
+        store = TermStore(tmp_path)
+        assert store.load() == {} and why in str(store.problem)
+    older = {key: value for key, value in good.items() if not key.startswith("reserved")}
+    (tmp_path / FILE_NAME).write_text(json.dumps(older) + "\n")
+    assert TermStore(tmp_path).load() == {1: replace(one, reserved=Term(0)), 2: two}
 
 
 def test_a_term_beyond_belief_is_not_read(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, NodeGroup, Sett
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import ECHO_IDENTIFIER
-from l3ha.core.engine import Engine
+from l3ha.core.engine import RESERVED, Engine
 from l3ha.core.events import (
     Answer,
     ClearStatistics,
@@ -292,6 +292,60 @@ def test_terms_are_on_disk_before_a_router_or_the_peer_hears_of_them() -> None:
     orders.clear()
     world.run(5 * SECOND)
     assert orders == [], "what has not changed is not written again"
+
+
+def test_a_takeover_does_not_wait_for_the_disk_where_its_number_is_reserved_there() -> None:
+    """The router first, then the disk, then the peer; and what is given to the peer is on disk before that."""
+    world = pair()
+    orders: dict[int, list[list[type]]] = {1: [], 2: []}
+    feed = world.feed
+
+    def watch(node: int, event: Event) -> tuple[Effect, ...]:
+        reserved = world.nodes[node].memory[ONE].reserved
+        effects = feed(node, event)
+        kinds = [type(e) for e in effects if isinstance(e, Remember | ToSpeaker | Send)]
+        if Remember in kinds:
+            orders[node].append(kinds)
+            assert engine(world, node).srgs[ONE].term <= reserved
+        return effects
+
+    world.feed = watch  # type: ignore[method-assign]
+    for _ in range(RESERVED + 3):
+        giver = 1 if world.state(1).startswith("ACTIVE") else 2
+        world.feed(giver, RequestFailover(1, ONE, None))
+        world.run(3 * SECOND)
+        assert world.state(3 - giver).startswith("ACTIVE") and world.state(giver).startswith("BACKUP")
+    taken = [kinds for node in (1, 2) for kinds in orders[node] if ToSpeaker in kinds and kinds[0] is not Remember]
+    assert len(taken) >= RESERVED and all(kinds[:2] == [ToSpeaker, Remember] for kinds in taken)
+    given = [kinds for node in (1, 2) for kinds in orders[node] if kinds not in taken]
+    assert given and all(kinds[0] is Remember and Send in kinds for kinds in given)
+
+
+def test_a_new_process_begins_beyond_what_was_reserved() -> None:
+    memory = Memory(ONE, Term(5), Term(6), frozenset(), Term(22))
+    lone = Lone(memory=(memory,))
+    lone.step(SpeakerUp())
+    written = [e for e in lone.report() if isinstance(e, Remember)]
+    assert lone.engine.srgs[ONE].seen == 22
+    assert written == [Remember((Memory(ONE, Term(5), Term(22), frozenset(), Term(22 + RESERVED)),))]
+
+
+def test_nothing_is_reserved_beyond_what_can_be_said() -> None:
+    lone = Lone(memory=(Memory(ONE, Term(5), Term(MAX_HEARD_TERM - 3)),))
+    lone.step(SpeakerUp())
+    (written,) = (e for e in lone.report() if isinstance(e, Remember))
+    assert [m.reserved for m in written.groups] == [MAX_HEARD_TERM]
+
+
+@pytest.mark.parametrize(("seen", "bound"), [(5, False), (6, True)])
+def test_what_was_reserved_is_no_promise(seen: int, bound: bool) -> None:
+    """A process that resumes is bound by what the earlier one gave, and that was seen."""
+    lone = Lone(memory=(Memory(ONE, Term(5), Term(seen), frozenset(), Term(30)),))
+    lone.step(SpeakerUp())
+    lone.report(Advertised(1, Level.HIGH, 5))
+    machine = lone.engine.srgs[ONE]
+    assert machine.state is SrgState.ACTIVE and (machine.grant is not None) is bound
+    assert machine.seen == 30
 
 
 def test_a_group_without_any_term_is_not_worth_a_write() -> None:

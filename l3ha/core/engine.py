@@ -5,13 +5,15 @@
 
     pause? -> the event -> timers -> node -> groups -> memory -> speaker -> heartbeats
 
-Memory comes before anything that uses a number: terms are on disk before a router or the peer hears of them. A wish
-that only lowers uses none, and goes first.
+Memory comes before the peer hears of a number. Routers wait for a wish, so it goes first where it only lowers, or uses
+a number that is on disk as a reserved one: each save reserves the next ``RESERVED``. So a takeover does not wait for
+the disk, and yet no later process uses its number again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import l3ha
@@ -63,6 +65,9 @@ from l3ha.wire.wish import Alive, Goodbye, Report
 
 LOOK: Duration = SECOND
 """So often everything is decided anew at least."""
+
+RESERVED = 16
+"""Numbers beyond the newest one. A restart skips them."""
 
 STOPPED = "the agent is stopped"
 """The reason of a planned move."""
@@ -342,9 +347,11 @@ class Engine:
         unproved = echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)
         out += [echo.again(now, self._entropy) for echo, due in unproved if now >= due]
         self._stopping(now, out)
+        reserved = {srg: m.reserved for srg, m in self._saved.items()}
         changed, wish = self._changed(), self._announce(now)
         memory: list[Effect] = [Remember(changed)] if changed else []
-        used = any(self.srgs[m.srg].level is Level.HIGH for m in changed)  # a wish that only lowers uses no number
+        uncovered = (m.srg for m in changed if m.seen > reserved.get(m.srg, 0))
+        used = any(self.srgs[srg].level is Level.HIGH for srg in uncovered)  # a wish that only lowers uses no number
         out += memory + wish if used else wish + memory
         self._say(now, out)
 
@@ -411,8 +418,9 @@ class Engine:
         """What must be on disk now and is not."""
         if not self._open:
             return ()  # nothing is decided yet, and what is on disk may still be wanted by rule resume
-        memories = (m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values())
-        changed = tuple(m for m in memories if m.seen > 0 and self._saved.get(m.srg) != m)
+        memories = [m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values()]
+        ahead = [replace(m, reserved=Term(min(m.seen + RESERVED, MAX_HEARD_TERM))) for m in memories]
+        changed = tuple(m for m in ahead if m.seen > 0 and self._saved.get(m.srg) != m)
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}
         return changed

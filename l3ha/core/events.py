@@ -152,6 +152,9 @@ class ToSpeaker:
     data: bytes
 
 
+_NO_TERM = Term(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What survives a restart, for one group."""
@@ -163,6 +166,8 @@ class Memory:
     """Highest known from anywhere."""
     known: frozenset[str] = frozenset()
     """Arbiters that have answered the floating address: a process that resumes must not doubt their silence."""
+    reserved: Term = _NO_TERM
+    """Numbers up to this one may be used before they are ``seen`` on disk: the next process begins beyond it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ class Group:
         self.state = SrgState.HOLD
         self.confirmed = False
         self.term: Term = memory.term if memory else Term(0)
-        self.seen: Term = memory.seen if memory else Term(0)
+        self.seen: Term = max(memory.seen, memory.reserved) if memory else Term(0)
+        self._remembered: Term = memory.seen if memory else Term(0)
+        """What the earlier process had seen for certain; ``seen`` covers what it may have used."""
         self.claim: Term | None = None
         self.grant: Grant | None = None
         self.heir = False
@@ -103,7 +105,7 @@ class Group:
         return self._drain_until is not None
 
     def memory(self, known: frozenset[str]) -> Memory:
-        """What must be on disk before it is used. ``known``: the arbiters that the probe knows."""
+        """What must be on disk before it is told to the peer. ``known``: the arbiters that the probe knows."""
         return Memory(self.srg.id, self.term, self.seen, known)
 
     def learn(self, term: Term) -> None:

@@ -72,9 +72,9 @@ class SrgMachine(PlannedMove):
     def resume(self, term: Term, peers: tuple[NodeId, ...], now: Instant) -> list[Note]:
         """Rule *resume*: the speaker still advertises our HIGH under a live lease; a restart is a pause.
 
-        A promise that the earlier process gave (``seen`` beyond its own term) binds this one for a full T_grant.
+        A promise that the earlier process gave (it had seen more than its own term) binds this one for a full T_grant.
         """
-        if self.seen > term and peers:
+        if self._remembered > term and peers:
             self.grant = Grant(self.seen, peers[0], now + self.timers.grant)
         self.seen = max(self.seen, term)
         self.term = term

@@ -1,12 +1,13 @@
 """What survives a restart: terms and known arbiters, in one small file of the state directory.
 
     {"version": 1, "serial": n, "groups": [[srg, term, seen], …], "check": "<BLAKE2s of serial and groups>",
-     "known": [[srg, arbiter, …], …], "known_check": "<BLAKE2s of known>"}
+     "known": [[srg, arbiter, …], …], "known_check": "<BLAKE2s of known>",
+     "reserved": [[srg, term], …], "reserved_check": "<BLAKE2s of reserved>"}
 
 The file has two places for such a line, ``PLACE`` bytes each, and the one with the greater serial counts. A save writes
 over the other: one fdatasync of blocks that exist already, where a new file and a rename take the disk three times as
 long (measured), while routers wait. If the power fails in it, the older line stands. A file of an earlier version
-has one line without a serial, and perhaps without ``known``.
+has one line without a serial, and perhaps without what comes after ``check``.
 
 A file in this form is made whole: temporary file (O_EXCL, O_NOFOLLOW) -> fsync -> rename -> fsync of the directory. One
 that cannot be read is put aside and the terms are unknown, which the protocol provides for (the next term is then far
@@ -173,6 +174,8 @@ def _format(serial: int, groups: Collection[Memory]) -> bytes:
     rows = sorted([int(m.srg), int(m.term), int(m.seen)] for m in groups)
     known: list[list[int | str]] = [[int(m.srg), *sorted(m.known)] for m in sorted(groups, key=lambda m: m.srg)]
     checks = {"check": _check([[serial], *rows]), "known": known, "known_check": _check(known)}
+    reserved = sorted([int(m.srg), int(m.reserved)] for m in groups)
+    checks |= {"reserved": reserved, "reserved_check": _check(reserved)}
     line = json.dumps({"version": 1, "serial": serial, "groups": rows} | checks).encode() + b"\n"
     if len(line) > PLACE:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -208,10 +211,12 @@ def _parse(data: bytes) -> _Line:
         raise ValueError("a group stands there twice")
     if type(serial) is not int or content.get("check") != _check([[serial], *rows] if "serial" in content else rows):
         raise ValueError("the check sum is wrong")
-    known = _known(content)
-    return _Line(
-        serial, [Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset())) for srg, term, seen in rows]
-    )
+    known, reserved = _known(content), _reserved(content)
+    groups = [
+        Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset()), reserved.get(srg, Term(0)))
+        for srg, term, seen in rows
+    ]
+    return _Line(serial, groups)
 
 
 def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:
@@ -225,6 +230,17 @@ def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:
     return {row[0]: frozenset(row[1:]) for row in rows}
 
 
+def _reserved(content: dict[str, Any]) -> dict[int, Term]:
+    rows = content.get("reserved", [])
+    if not isinstance(rows, list) or not all(_is_numbers(row, 2) and row[1] <= MAX_HEARD_TERM for row in rows):
+        raise ValueError("the reserved terms are malformed")
+    if len({row[0] for row in rows}) < len(rows):
+        raise ValueError("the reserved terms of a group stand there twice")
+    if "reserved" in content and content.get("reserved_check") != _check(rows):
+        raise ValueError("the check sum of the reserved terms is wrong")
+    return {row[0]: Term(row[1]) for row in rows}
+
+
 def _is_known(row: Any) -> bool:
     if not isinstance(row, list) or not row or type(row[0]) is not int:
         return False
@@ -232,10 +248,14 @@ def _is_known(row: Any) -> bool:
 
 
 def _is_row(row: Any) -> bool:
-    if not isinstance(row, list) or len(row) != 3 or any(type(n) is not int for n in row):
+    if not _is_numbers(row, 3):
         return False
     srg, term, seen = map(int, row)
     return 1 <= srg <= MAX_SRGS and 0 <= term <= MAX_HEARD_TERM and 0 <= seen <= MAX_HEARD_TERM
+
+
+def _is_numbers(row: object, count: int) -> bool:
+    return isinstance(row, list) and len(row) == count and all(type(n) is int and n >= 0 for n in row)
 
 
 def _check(rows: Sequence[Sequence[int | str]]) -> str:

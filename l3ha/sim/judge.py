@@ -202,7 +202,7 @@ class Judge:
         stride of a node that has heard nobody is greater than anything that was lost.
         """
         nodes = self.scene.nodes.values()
-        known = [int(m.seen) for n in nodes for m in n.disk.values()]
+        known = [max(int(m.seen), int(m.reserved)) for n in nodes for m in n.disk.values()]
         known += [
             int(m.seen) for n in nodes if n.agent is not None and n.agent.alive for m in n.agent.engine.srgs.values()
         ]

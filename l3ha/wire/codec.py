@@ -142,7 +142,7 @@ def _reach_field(reach: tuple[str, ...]) -> bytes:
 
 @lru_cache(4)
 def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
-    """Remembered, because every peer is told the same on every path, and there may be hundreds."""
+    """Remembered, because every peer is told the same on every path."""
     return _field(GROUPS, b"".join(_short(_encode_group(g)) for g in groups))
 
 

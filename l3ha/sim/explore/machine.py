@@ -47,6 +47,7 @@ KNOWN = frozenset(
         "confirmed",
         "term",
         "seen",
+        "_remembered",
         "claim",
         "grant",
         "heir",
@@ -121,6 +122,7 @@ def load(
         confirmed=confirmed,
         term=Term(term),
         seen=Term(0),
+        _remembered=Term(0),  # of no use after the start
         claim=claim,
         grant=grant and Grant(Term(grant[0]), NodeId(grant[1]), at + grant[2]),
         heir=heir,
