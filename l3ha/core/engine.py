@@ -104,6 +104,8 @@ class Engine:
         self._equip(now)
         self._said: tuple[object, ...] | None = None
         """What the peers decide on, as it was last said; None: it must be said again now."""
+        self._unsaid = False
+        """A takeover has gone to the speaker, for which routers wait; what the peers shall hear of it comes next."""
         self._open = False
         """False until the speaker has told what it advertises (or T_det is over): before that we say nothing, so that a
         restart cannot be heard as "not ACTIVE"."""
@@ -149,6 +151,9 @@ class Engine:
             self._run(now, out, judge=judge)
             turned = before != (self.node.state, self.speaker.number)  # and the groups were decided without that
             self._decision = now + 1 if turned or (due and not judge) else self._earliest(now)
+        elif isinstance(event, Tick) and self._unsaid:
+            self._unsaid = False
+            self._say(now, out)
         elif isinstance(event, Tick) and self._open:
             if handshakes := [send for p in self.peers.values() for send in p.tick(now)]:
                 out += handshakes
@@ -158,6 +163,8 @@ class Engine:
 
     def next_deadline(self) -> Instant:
         """When ``step(Tick(), …)`` is wanted at the latest; never None, because heartbeats go on for ever."""
+        if self._unsaid:
+            return self._last
         if self._next is None:
             due = min(self._decision, self._sampling, self._fading())
             self._next = min(due, self._turn(), self.speaker.renewal_due()) if self._open else due
@@ -350,10 +357,12 @@ class Engine:
         reserved = {srg: m.reserved for srg, m in self._saved.items()}
         changed, wish = self._changed(), self._announce(now)
         memory: list[Effect] = [Remember(changed)] if changed else []
-        uncovered = (m.srg for m in changed if m.seen > reserved.get(m.srg, 0))
-        used = any(self.srgs[srg].level is Level.HIGH for srg in uncovered)  # a wish that only lowers uses no number
-        out += memory + wish if used else wish + memory
-        self._say(now, out)
+        raised = [m for m in changed if self.srgs[m.srg].level is Level.HIGH]  # a wish that only lowers uses no number
+        waits = any(m.seen > reserved.get(m.srg, 0) for m in raised)
+        out += memory + wish if waits else wish + memory
+        self._unsaid = bool(raised and wish)
+        if not self._unsaid:
+            self._say(now, out)
 
     def _timers(self, now: Instant, out: list[Effect], *, judge: bool) -> None:
         if not self._open and now - self.started >= self.settings.timers.detection:
