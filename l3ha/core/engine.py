@@ -354,11 +354,11 @@ class Engine:
         unproved = echoes.proofs(self.srgs.values(), self.picture, self.echoes, now)
         out += [echo.again(now, self._entropy) for echo, due in unproved if now >= due]
         self._stopping(now, out)
-        reserved = {srg: m.reserved for srg, m in self._saved.items()}
+        saved = self._saved
         changed, wish = self._changed(), self._announce(now)
         memory: list[Effect] = [Remember(changed)] if changed else []
         raised = [m for m in changed if self.srgs[m.srg].level is Level.HIGH]  # a wish that only lowers uses no number
-        waits = any(m.seen > reserved.get(m.srg, 0) for m in raised)
+        waits = any(m.srg not in saved or m.seen > saved[m.srg].reserved for m in raised)
         out += memory + wish if waits else wish + memory
         self._unsaid = bool(raised and wish)
         if not self._unsaid:

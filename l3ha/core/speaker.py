@@ -291,7 +291,7 @@ class Speaker:
     def _renew(self, line: Renew, now: Instant) -> _Answer:
         if self._wish is None or (line.agent, line.number) != (self._wish.agent, self._wish.number):
             return _Answer.REPORT
-        unchanged = self._reported is not None and self._reported_changes == self.bfd.changes()
+        unchanged = self._reported_changes == self.bfd.changes()
         usual = self._lease_live and not line.nudge and self._exchange.idle and unchanged
         self._live(line.lease, now)
         for address in line.nudge:

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,8 @@ def _parse(data: bytes) -> _Line:
         raise ValueError("a group stands there twice")
     if type(serial) is not int or content.get("check") != _check([[serial], *rows] if "serial" in content else rows):
         raise ValueError("the check sum is wrong")
-    known, reserved = _known(content), _reserved(content)
+    known = {row[0]: frozenset(row[1:]) for row in _rows(content, "known", "known arbiters", _is_known)}
+    reserved = {row[0]: Term(row[1]) for row in _rows(content, "reserved", "reserved terms", _is_reserved)}
     groups = [
         Memory(SrgId(srg), Term(term), Term(seen), known.get(srg, frozenset()), reserved.get(srg, Term(0)))
         for srg, term, seen in rows
@@ -219,26 +220,16 @@ def _parse(data: bytes) -> _Line:
     return _Line(serial, groups)
 
 
-def _known(content: dict[str, Any]) -> dict[int, frozenset[str]]:
-    rows = content.get("known", [])
-    if not isinstance(rows, list) or not all(_is_known(row) for row in rows):
-        raise ValueError("the known arbiters are malformed")
+def _rows(content: dict[str, Any], key: str, what: str, good: Callable[[Any], bool]) -> list[Any]:
+    """What earlier versions did not write, one row for each group. Raises ValueError."""
+    rows = content.get(key, [])
+    if not isinstance(rows, list) or not all(good(row) for row in rows):
+        raise ValueError(f"the {what} are malformed")
     if len({row[0] for row in rows}) < len(rows):
-        raise ValueError("the known arbiters of a group stand there twice")
-    if "known" in content and content.get("known_check") != _check(rows):
-        raise ValueError("the check sum of the known arbiters is wrong")
-    return {row[0]: frozenset(row[1:]) for row in rows}
-
-
-def _reserved(content: dict[str, Any]) -> dict[int, Term]:
-    rows = content.get("reserved", [])
-    if not isinstance(rows, list) or not all(_is_numbers(row, 2) and row[1] <= MAX_HEARD_TERM for row in rows):
-        raise ValueError("the reserved terms are malformed")
-    if len({row[0] for row in rows}) < len(rows):
-        raise ValueError("the reserved terms of a group stand there twice")
-    if "reserved" in content and content.get("reserved_check") != _check(rows):
-        raise ValueError("the check sum of the reserved terms is wrong")
-    return {row[0]: Term(row[1]) for row in rows}
+        raise ValueError(f"the {what} of a group stand there twice")
+    if key in content and content.get(f"{key}_check") != _check(rows):
+        raise ValueError(f"the check sum of the {what} is wrong")
+    return rows
 
 
 def _is_known(row: Any) -> bool:
@@ -247,15 +238,17 @@ def _is_known(row: Any) -> bool:
     return all(isinstance(name, str) for name in row[1:])
 
 
+def _is_reserved(row: Any) -> bool:
+    return _is_numbers(row, 2)
+
+
 def _is_row(row: Any) -> bool:
-    if not _is_numbers(row, 3):
-        return False
-    srg, term, seen = map(int, row)
-    return 1 <= srg <= MAX_SRGS and 0 <= term <= MAX_HEARD_TERM and 0 <= seen <= MAX_HEARD_TERM
+    return _is_numbers(row, 3) and 1 <= row[0] <= MAX_SRGS
 
 
 def _is_numbers(row: object, count: int) -> bool:
-    return isinstance(row, list) and len(row) == count and all(type(n) is int and n >= 0 for n in row)
+    """A group and its terms."""
+    return isinstance(row, list) and len(row) == count and all(type(n) is int and 0 <= n <= MAX_HEARD_TERM for n in row)
 
 
 def _check(rows: Sequence[Sequence[int | str]]) -> str:
