@@ -332,7 +332,7 @@ def test_a_new_process_begins_beyond_what_was_reserved() -> None:
     lone.step(SpeakerUp())
     written = [e for e in lone.report() if isinstance(e, Remember)]
     assert lone.engine.srgs[ONE].seen == 22
-    assert written == [Remember((Memory(ONE, Term(5), Term(22), frozenset(), Term(22 + RESERVED)),))]
+    assert written == [Remember((Memory(ONE, Term(5), Term(6), frozenset(), Term(22 + RESERVED)),))]
 
 
 def test_nothing_is_reserved_beyond_what_can_be_said() -> None:
@@ -351,6 +351,17 @@ def test_what_was_reserved_is_no_promise(seen: int, bound: bool) -> None:
     machine = lone.engine.srgs[ONE]
     assert machine.state is SrgState.ACTIVE and (machine.grant is not None) is bound
     assert machine.seen == 30
+
+
+def test_nor_is_it_one_after_two_restarts() -> None:
+    memory = Memory(ONE, Term(5), Term(5), frozenset(), Term(21))
+    for reserved in (21, 37, 53):
+        lone = Lone(memory=(memory,))
+        lone.step(SpeakerUp())
+        (written,) = (e for e in lone.report(Advertised(1, Level.HIGH, 5)) if isinstance(e, Remember))
+        assert lone.engine.srgs[ONE].grant is None and lone.engine.srgs[ONE].seen == reserved
+        (memory,) = written.groups
+        assert (memory.seen, memory.reserved) == (5, reserved + RESERVED)
 
 
 def test_a_group_without_any_term_is_not_worth_a_write() -> None:

@@ -427,9 +427,12 @@ class Engine:
         """What must be on disk now and is not."""
         if not self._open:
             return ()  # nothing is decided yet, and what is on disk may still be wanted by rule resume
-        memories = [m.memory(self.probes[m.srg.id].trusted) for m in self.srgs.values()]
-        ahead = [replace(m, reserved=Term(min(m.seen + RESERVED, MAX_HEARD_TERM))) for m in memories]
-        changed = tuple(m for m in ahead if m.seen > 0 and self._saved.get(m.srg) != m)
+        memories = [
+            replace(m.memory(self.probes[srg].trusted), reserved=Term(min(m.seen + RESERVED, MAX_HEARD_TERM)))
+            for srg, m in self.srgs.items()
+            if m.seen > 0
+        ]
+        changed = tuple(m for m in memories if self._saved.get(m.srg) != m)
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}
         return changed

@@ -60,6 +60,7 @@ class Group:
         self.seen: Term = max(memory.seen, memory.reserved) if memory else Term(0)
         self._remembered: Term = memory.seen if memory else Term(0)
         """What the earlier process had seen for certain; ``seen`` covers what it may have used."""
+        self._skipped: Term = self.seen
         self.claim: Term | None = None
         self.grant: Grant | None = None
         self.heir = False
@@ -105,8 +106,12 @@ class Group:
         return self._drain_until is not None
 
     def memory(self, known: frozenset[str]) -> Memory:
-        """What must be on disk before it is told to the peer. ``known``: the arbiters that the probe knows."""
-        return Memory(self.srg.id, self.term, self.seen, known)
+        """What must be on disk before it is told to the peer. ``known``: the arbiters that the probe knows.
+
+        What was only skipped at the start is nothing that was seen: a later process would take it for a promise.
+        """
+        seen = self.seen if self.seen > self._skipped else self._remembered
+        return Memory(self.srg.id, self.term, seen, known)
 
     def learn(self, term: Term) -> None:
         """A number seen elsewhere (at our own speaker, after a lost disk)."""

@@ -48,6 +48,7 @@ KNOWN = frozenset(
         "term",
         "seen",
         "_remembered",
+        "_skipped",
         "claim",
         "grant",
         "heir",
@@ -122,7 +123,8 @@ def load(
         confirmed=confirmed,
         term=Term(term),
         seen=Term(0),
-        _remembered=Term(0),  # of no use after the start
+        _remembered=Term(0),  # of no use after the start, nor is the next
+        _skipped=Term(0),
         claim=claim,
         grant=grant and Grant(Term(grant[0]), NodeId(grant[1]), at + grant[2]),
         heir=heir,
