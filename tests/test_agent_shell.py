@@ -215,15 +215,61 @@ def test_the_instant_of_a_tick_is_older_than_the_look_that_found_nothing() -> No
         looked: list[Instant] = []
 
         class Watched(Inbox):
-            def ready(self) -> list[Source]:
+            def ready(self, *, everything: bool = False) -> list[Source]:
                 looked.append(boottime_ns())
-                return super().ready()
+                return super().ready(everything=everything)
 
         b.inbox.__class__ = Watched
         b.engine.deadline = boottime_ns() + MS
         b.shell.feed(SpeakerUp())
         await b.until(lambda: b.engine.events.count(Tick()) == 2)
         assert b.engine.seen[-1][1] <= looked[-1]
+
+    on_bench(scene)
+
+
+def test_what_comes_to_a_hushed_socket_wakes_nobody_and_is_heard_before_the_next_tick() -> None:
+    async def scene(b: Bench) -> None:
+        b.shell.start()
+        b.inbox.hush(b.ours.fileno(), hushed=True)
+        b.theirs.send(b"a")
+        await asyncio.sleep(0.05)
+        assert b.heard() == b""
+        b.engine.deadline = boottime_ns() + MS
+        b.shell.feed(SpeakerUp())
+        await b.until(lambda: b.engine.events.count(Tick()) == 2)
+        assert b.heard() == b"a"
+        assert isinstance(b.engine.events[-1], Tick)
+
+    on_bench(scene)
+
+
+def test_what_lies_in_a_socket_is_heard_when_it_is_no_longer_hushed() -> None:
+    async def scene(b: Bench) -> None:
+        b.shell.start()
+        for hushed in (True, True, False, False):
+            b.inbox.hush(b.ours.fileno(), hushed=hushed)
+            b.theirs.send(b"a")
+        await b.until(lambda: b.heard() == b"aaaa")
+        b.inbox.hush(b.ours.fileno(), hushed=True)
+        b.inbox.remove(b.ours.fileno())
+        b.inbox.add(b.ours.fileno(), b.read, perishable=True)
+        b.theirs.send(b"b")
+        await b.until(lambda: b.heard() == b"aaaab")
+
+    on_bench(scene)
+
+
+def test_a_pause_discards_what_lies_in_a_hushed_socket() -> None:
+    async def scene(b: Bench) -> None:
+        b.engine.react = lambda event, _now: (DiscardBacklog(),) if isinstance(event, SpeakerUp) else ()
+        b.shell.start()
+        b.inbox.hush(b.ours.fileno(), hushed=True)
+        b.theirs.send(b"old")
+        b.shell.feed(SpeakerUp())
+        b.inbox.hush(b.ours.fileno(), hushed=False)
+        b.theirs.send(b"n")
+        await b.until(lambda: b.heard() == b"n")
 
     on_bench(scene)
 

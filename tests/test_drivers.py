@@ -197,8 +197,11 @@ def test_a_backlog_is_thrown_away_whole(net: Net, inbox: Inbox) -> None:
 # --- echoes ---------------------------------------------------------------------------------------------------------
 
 
-def echo(destination: str, source: str = "", sequence: int = 1, identifier: int = 0x4C01) -> SendEcho:
-    return SendEcho(EchoTarget(source, destination, SECOND), identifier, sequence, icmp.payload(ME, NONCE))
+def echo(
+    destination: str, source: str = "", sequence: int = 1, identifier: int = 0x4C01, *, awaited: bool = True
+) -> SendEcho:
+    target = EchoTarget(source, destination, SECOND)
+    return SendEcho(target, identifier, sequence, icmp.payload(ME, NONCE), awaited)
 
 
 def forged(identifier: int) -> bytes:
@@ -228,6 +231,32 @@ def test_an_echo_is_answered(net: Net, inbox: Inbox, source: str, destination: s
         assert icmp.decode(answer.data, ipv6=":" in destination) == icmp.EchoReply(0x4C01, sequence, ME, NONCE)
     sockets.close()
     assert read(inbox, 0.05) is None
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("destination", ["192.0.2.2", "2001:db8::2"])
+def test_an_answer_that_nobody_awaits_wakes_nobody_and_is_as_old_as_it_is(
+    net: Net, inbox: Inbox, destination: str
+) -> None:
+    sockets = EchoSockets(inbox)
+    with net.inside(net.a):
+        assert sockets.send(echo(destination)) is None
+    assert isinstance(read(inbox), EchoAnswer)
+    assert read(inbox, 0.05) is None
+    with net.inside(net.a):
+        assert sockets.send(echo(destination, sequence=2, awaited=False)) is None
+    assert read(inbox, 0.2) is None
+    (source,) = inbox.ready(everything=True)
+    answer = source.read()
+    assert isinstance(answer, EchoAnswer)
+    assert icmp.decode(answer.data, ipv6=":" in destination) == icmp.EchoReply(0x4C01, 2, ME, NONCE)
+    assert 150 * MS < answer.age < 10 * SECOND
+    with net.inside(net.a):
+        assert sockets.send(echo(destination, sequence=3)) is None
+    fresh = read(inbox)
+    assert isinstance(fresh, EchoAnswer)
+    assert fresh.age < answer.age
+    sockets.close()
 
 
 @pytest.mark.lab

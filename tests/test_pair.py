@@ -78,14 +78,36 @@ def test_transcript_silent_death_and_return() -> None:
 
 
 class Asking(World):
-    """Counts what each node asks from the floating address."""
+    """Keeps what each node asks from the floating address."""
 
-    asked: list[tuple[int, int]]
+    asked: list[tuple[int, int, bool]]
 
     def _echo(self, n: Node, e: SendEcho) -> None:
         if e.target.source == FLOATING:
-            self.asked.append((self.now, n.id))
+            self.asked.append((self.now, n.id, e.awaited))
         super()._echo(n, e)
+
+
+def test_only_an_answer_that_would_be_news_is_awaited() -> None:
+    """The active node's echoes go on being answered, the backup's silent; a takeover waits for its proof."""
+    world = Asking()
+    world.asked = []
+    world.both()
+    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
+    world.run(5 * SECOND)
+    world.asked.clear()
+    world.run(SECOND)
+    assert {(n, awaited) for _, n, awaited in world.asked} == {(1, False), (2, True)}
+    world.bgp_delay = SECOND
+    world.silence(1)
+    world.asked.clear()
+    world.until(lambda: world.state(2).startswith("ACTIVE"), SECOND)
+    world.run(SECOND // 2)
+    assert all(awaited for _, _, awaited in world.asked)
+    world.run(5 * SECOND)
+    world.asked.clear()
+    world.run(SECOND)
+    assert {(n, awaited) for _, n, awaited in world.asked} == {(2, False)}
 
 
 def test_a_takeover_asks_for_its_proof_more_often_and_not_for_ever() -> None:
@@ -100,8 +122,8 @@ def test_a_takeover_asks_for_its_proof_more_often_and_not_for_ever() -> None:
     began = world.now
     world.run(6 * SECOND)
     end = began + TIMERS.verify
-    during = [t for t, n in world.asked if n == 2 and began < t <= end]
-    after = [t for t, n in world.asked if n == 2 and end + 100 * MS < t <= end + 3 * SECOND]
+    during = [t for t, n, _ in world.asked if n == 2 and began < t <= end]
+    after = [t for t, n, _ in world.asked if n == 2 and end + 100 * MS < t <= end + 3 * SECOND]
     assert 60 * len(world.routers) < len(during) <= 120 * len(world.routers), "every 20 ms, beside the samples"
     assert len(after) <= 30 * len(world.routers), "every 100 ms"
 

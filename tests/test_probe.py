@@ -168,6 +168,7 @@ def test_asked_again_every_request_of_the_sample_may_be_answered() -> None:
     take = entropy("again")
     requests = [request(echo, T0), *(echo.again(T0 + n * 20 * MS, take) for n in (1, 2))]
     assert [r.sequence for r in requests] == [1, 2, 3] and echo.next == T0 + 100 * MS
+    assert all(r.awaited for r in requests), "nothing is known yet, and whoever asks again waits for it"
     answers = [echo_reply(r.identifier, r.sequence, r.payload) for r in requests]
     assert echo.receive(answers[1], T0 + 45 * MS)
     assert (echo.result, echo.answered_sent, echo.rtt) == (EchoResult.ANSWERED, T0 + 20 * MS, 25 * MS)
@@ -176,7 +177,7 @@ def test_asked_again_every_request_of_the_sample_may_be_answered() -> None:
     assert not echo.receive(answers[1], T0 + 47 * MS)
     echo.failed("Network is unreachable")
     assert echo.result is EchoResult.ANSWERED, "what was answered stays so, although a repetition cannot be sent"
-    request(echo, T0 + 100 * MS)
+    assert not request(echo, T0 + 100 * MS).awaited, "one more answer is no news"
     assert echo.closed is EchoResult.ANSWERED
     assert not echo.receive(answers[2], T0 + 101 * MS)
     assert echo.drops == {"duplicate": 1, "late or forged": 1}

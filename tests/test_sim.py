@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from l3ha.base.names import Level, SrgState, Term, Verdict
+from l3ha.base.settings import EchoTarget
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.cli.main import cli
 from l3ha.core import image
 from l3ha.core.engine import Engine
-from l3ha.core.events import Effect, Event, Note, Send, SendEcho, Tick
+from l3ha.core.events import EchoAnswer, Effect, Event, Note, Send, SendEcho, Tick
 from l3ha.core.facts import Facts, Rule
 from l3ha.core.icl import IclPeer, PathState
 from l3ha.core.node import NodeFacts, NodeMachine
@@ -28,6 +29,7 @@ from l3ha.sim.case import Case, Ending, case
 from l3ha.sim.clock import Drift, generator
 from l3ha.sim.faults import Fault, Kind
 from l3ha.sim.judge import Violation
+from l3ha.sim.process import Agent
 from l3ha.sim.scenario import STORIES, case_of
 from l3ha.sim.setting import PREFIXES, Variant
 from l3ha.sim.world import World
@@ -509,6 +511,32 @@ def test_between_decisions_there_is_nothing_to_decide(seed: int, monkeypatch: py
     assert len(found) > 100 and all(f == [] for f in found)
 
 
+@pytest.mark.parametrize("seed", [1004, 1005, 1012])
+def test_what_nobody_awaits_decides_nothing_when_it_comes(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it may lie until the next Tick. Every answer is handed over at once here."""
+    step = Engine.step
+    awaited: dict[tuple[int, EchoTarget], bool] = {}
+    found: list[tuple[Effect, ...]] = []
+
+    def stepped(self: Engine, event: Event, now: Instant) -> tuple[Effect, ...]:
+        awake = now - self._last <= self.settings.timers.detection
+        effects = step(self, event, now)
+        awaited.update({(self.incarnation, e.target): e.awaited for e in effects if isinstance(e, SendEcho)})
+        if isinstance(event, EchoAnswer) and awake and not awaited[self.incarnation, event.target]:
+            found.append(effects)
+        return effects
+
+    deliver = Agent.deliver
+
+    def at_once(self: Agent, socket: str, event: Event, *, perishable: bool, hushed: bool = False) -> None:
+        deliver(self, socket, event, perishable=perishable, hushed=hushed and self.frozen)
+
+    monkeypatch.setattr(Engine, "step", stepped)
+    monkeypatch.setattr(Agent, "deliver", at_once)
+    assert not run(case(seed)).failed
+    assert len(found) > 100 and all(f == () for f in found)
+
+
 def test_a_core_that_raises_is_a_find() -> None:
     class Crashing(Engine):
         def step(self, event: Event, now: Instant) -> tuple[Effect, ...]:
@@ -532,15 +560,15 @@ FOUND = {
     "no succeed": 5,
     "no rule is named": 1,
     "stale heartbeats count": 1,
-    "one-way is contact": 73,
+    "one-way is contact": 231,
     "never isolated": 2,
     "no pause rule": 3,
     "lease ignored": 6,
-    "old level after a session flap": 1,
+    "old level after a session flap": 6,
 }
 """Where a hunt from seed 1 ends; tried first, so that the test is quick as long as the seeds mean what they meant."""
 
-LONGEST_HUNT = 80
+LONGEST_HUNT = 240
 """Seeds after which each planted bug must have been found."""
 
 

@@ -133,7 +133,7 @@ class Shell:
         while left > 0:
             now = boottime_ns()
             count = 0
-            for source in self._inbox.ready():
+            for source in self._inbox.ready(everything=True):
                 count += self._read(source, max(1, left - count))
             if count == 0:
                 return now

@@ -54,8 +54,9 @@ class Echo:
         """The freshest knowledge: the sample under way if it is decided, else the last closed one."""
         return self.closed if self._current is EchoResult.PENDING else self._current
 
-    def tick(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho | None:
-        """Close the sample and send the next request when it is due."""
+    def tick(self, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool = False) -> SendEcho | None:
+        """Close the sample and send the next request when it is due. An answer that is no news is only awaited where
+        the caller says so."""
         if now < self.next:
             return None
         if self.sent:
@@ -64,18 +65,14 @@ class Echo:
         self.next = after(now + interval // 2 - 1, interval)  # a sample lasts half an interval at least
         self._current = EchoResult.PENDING
         self._nonces = {}
-        return self.again(now, entropy)
+        return self._ask(now, entropy, awaited=awaited or self.closed is not EchoResult.ANSWERED)
 
     def again(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho:
         """Ask once more within the sample: an answer to what was sent earlier says nothing of what changed since."""
-        nonce = entropy(icmp.NONCE_SIZE)
-        self._nonces[nonce] = self.sent_at = now
-        self.sent += 1
-        payload = icmp.payload(self._node, nonce)
-        return SendEcho(self.target, self.identifier, self.sent & 0xFFFF, payload)
+        return self._ask(now, entropy, awaited=True)
 
-    def receive(self, data: bytes, now: Instant) -> bool:
-        """An ICMP message from the target's socket: True for the answer that is awaited, else it is a counted drop."""
+    def receive(self, data: bytes, arrived: Instant) -> bool:
+        """An ICMP message from the target's socket: True for an answer to the sample, else it is a counted drop."""
         reply = icmp.decode(data, ipv6=":" in self.target.destination)
         if not isinstance(reply, icmp.EchoReply):
             self._drop(str(reply))
@@ -90,7 +87,7 @@ class Echo:
             self._current = EchoResult.ANSWERED
             self.answered += 1
             self.answered_sent = max(sent_at, self.answered_sent or sent_at)
-            self.rtt = now - sent_at
+            self.rtt = max(0, arrived - sent_at)
             self.error = None
             return True
         return False
@@ -110,6 +107,13 @@ class Echo:
     def clear(self) -> None:
         """Counters back to zero (one request stays counted as sent: it is under way)."""
         self.sent, self.answered, self.drops = 1, 0, {}
+
+    def _ask(self, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool) -> SendEcho:
+        nonce = entropy(icmp.NONCE_SIZE)
+        self._nonces[nonce] = self.sent_at = now
+        self.sent += 1
+        payload = icmp.payload(self._node, nonce)
+        return SendEcho(self.target, self.identifier, self.sent & 0xFFFF, payload, awaited)
 
     def _drop(self, reason: str) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + 1

@@ -36,10 +36,12 @@ def equip(settings: Settings, known: Echoes, now: Instant) -> Echoes:
     return {t: known.get(t) or Echo(t, settings.id, identifier, now) for t in _targets(settings)}
 
 
-def tick(echoes: Echoes, watches: Watches, now: Instant, entropy: Callable[[int], bytes]) -> Iterator[Note | SendEcho]:
+def tick(
+    echoes: Echoes, watches: Watches, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool
+) -> Iterator[Note | SendEcho]:
     """The requests that are due; what they close without an answer is a sample of the monitors that share it."""
     for target, echo in echoes.items():
-        request = echo.tick(now, entropy)
+        request = echo.tick(now, entropy, awaited=awaited)
         if request is None:
             continue
         if echo.closed is not EchoResult.PENDING and echo.closed is not EchoResult.ANSWERED:

@@ -19,7 +19,7 @@ from functools import partial
 import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
-from l3ha.base.settings import EchoTarget, MonitorKind, Settings
+from l3ha.base.settings import MonitorKind, Settings
 from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant, after
 from l3ha.core import echoes, monitors, picture, requests, sampling
 from l3ha.core.echo import EchoResult
@@ -231,8 +231,8 @@ class Engine:
                 return now >= self._sampling and self._sample(now, out)
             case Datagram():
                 return self._datagram(event, now, out)
-            case EchoAnswer(target, data):
-                return self._answered(target, data, now, out)
+            case EchoAnswer():
+                return self._answered(event, now, out)
             case EchoFailed(target, error):
                 if target in self.echoes:
                     self.echoes[target].failed(error)
@@ -264,17 +264,16 @@ class Engine:
         self._sampling = sampling.due(self)
         return news
 
-    def _answered(self, target: EchoTarget, data: bytes, now: Instant, out: list[Effect]) -> bool:
-        echo = self.echoes.get(target)
+    def _answered(self, answer: EchoAnswer, now: Instant, out: list[Effect]) -> bool:
+        echo = self.echoes.get(answer.target)
         if echo is None:
             return False
         before = echo.result
-        if not echo.receive(data, now):
+        if not echo.receive(answer.data, now - answer.age):
             return False
-        turned = monitors.tried(self.watches, target, EchoResult.ANSWERED, now)
+        turned = monitors.tried(self.watches, answer.target, EchoResult.ANSWERED, now)
         out += turned
-        verifying = any(m.state is SrgState.ACTIVE and not m.verified for m in self.srgs.values())
-        return before is not EchoResult.ANSWERED or bool(turned) or verifying
+        return before is not EchoResult.ANSWERED or bool(turned) or sampling.verifying(self)
 
     def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> bool:
         mine = [p for p in self.peers.values() if d.path in p.paths]

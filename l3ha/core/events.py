@@ -34,6 +34,8 @@ class EchoAnswer:
 
     target: EchoTarget
     data: bytes
+    age: Duration = 0
+    """How long it has lain in the socket; never negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class SendEcho:
     identifier: int
     sequence: int
     payload: bytes
+    awaited: bool
+    """Something may be decided when the answer comes; else it is early enough before the next Tick."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ _FRAME = Struct("<III")
 _LENGTH = Struct("<I")
 _STEP = Struct("<BqIHB")
 _DATAGRAM = Struct("<hBB")
-_ECHO = Struct("<qBB")
+_ECHO = Struct("<qqBB")
 DONE, RAISED = 1, 2
 _TICK, _DATAGRAM_IN, _ECHO_IN, _LINE_IN, _OTHER = range(5)
 _EVENTS = get_args(Event)
@@ -99,8 +99,8 @@ def digest(effect: Effect) -> bytes:
     match effect:
         case Send(path, destination, data):
             said = b"%b>%b>%b" % (path.encode(), destination.encode(), data)
-        case SendEcho(target, identifier, sequence, payload):
-            where = f"{target.source}>{target.destination}>{target.interval}>{identifier}>{sequence}>"
+        case SendEcho(target, identifier, sequence, payload, awaited):
+            where = f"{target.source}>{target.destination}>{target.interval}>{identifier}>{sequence}>{awaited:d}>"
             said = where.encode() + payload
         case ToSpeaker(data):
             said = data
@@ -228,9 +228,10 @@ def _write_event(event: Event) -> tuple[int, bytes]:
             where = (path.encode(), source.encode())
             head = _DATAGRAM.pack(-1 if ttl is None else ttl, len(where[0]), len(where[1]))
             return _DATAGRAM_IN, head + where[0] + where[1] + data
-        case EchoAnswer(target, data):
+        case EchoAnswer(target, data, age):
             where = (target.source.encode(), target.destination.encode())
-            return _ECHO_IN, _ECHO.pack(target.interval, len(where[0]), len(where[1])) + where[0] + where[1] + data
+            head = _ECHO.pack(target.interval, age, len(where[0]), len(where[1]))
+            return _ECHO_IN, head + where[0] + where[1] + data
         case SpeakerLine(data):
             return _LINE_IN, data
         case _:
@@ -246,9 +247,9 @@ def _read_event(tag: int, body: bytes) -> Event:
             path, source, data = _texts(body[_DATAGRAM.size :], size, more)
             return Datagram(path, source, None if ttl < 0 else ttl, data)
         case 2:
-            interval, size, more = _ECHO.unpack_from(body)
+            interval, age, size, more = _ECHO.unpack_from(body)
             own, destination, data = _texts(body[_ECHO.size :], size, more)
-            return EchoAnswer(EchoTarget(own, destination, interval), data)
+            return EchoAnswer(EchoTarget(own, destination, interval), data, age)
         case 3:
             return SpeakerLine(body)
         case _:

@@ -22,12 +22,17 @@ def due(e: Parts) -> Instant:
 def sample(e: Parts, now: Instant, entropy: Callable[[int], bytes]) -> tuple[list[Effect], bool]:
     """What follows from the samples that are due, and whether a decision may depend on it."""
     before = _decisive(e)
-    effects: list[Effect] = list(echoes.tick(e.echoes, e.watches, now, entropy))
+    effects: list[Effect] = list(echoes.tick(e.echoes, e.watches, now, entropy, awaited=verifying(e)))
     for srg, probe in e.probes.items():
         probe.sample(now, e.echoes, active=e.srgs[srg].state is SrgState.ACTIVE)
     contact = bool(e.peers) and all(p.contact for p in e.peers.values())
     told = any(isinstance(effect, Note) for effect in effects)
     return effects, told or not contact or before != _decisive(e)
+
+
+def verifying(e: Parts) -> bool:
+    """A takeover waits for its proof: the answers to what was asked since."""
+    return any(m.state is SrgState.ACTIVE and not m.verified for m in e.srgs.values())
 
 
 def _decisive(e: Parts) -> list[object]:

@@ -16,15 +16,14 @@ import contextlib
 import errno
 import os
 import socket
-import struct
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
-from l3ha.base.time import SECOND, Duration
+from l3ha.base.time import Duration
 from l3ha.core.bfd import SINGLE_HOP_TTL, BfdPeer
 from l3ha.drivers import reuseport
+from l3ha.drivers.arrival import ANCILLARY, age_of, note_arrival
 from l3ha.drivers.gtsm import ttl_of, udp
 from l3ha.drivers.reuseport import ByteIs
 from l3ha.wire.bfd import State
@@ -40,11 +39,6 @@ RCVBUF = 64 << 10
 _ROOM = 128
 """Longer than any packet that we read."""
 
-_SO_TIMESTAMPNS = 35
-"""asm-generic/socket.h; the socket module of Python 3.11 lacks it."""
-
-_TIMESPEC = struct.Struct("@ll")
-
 _STATE_POLL_FINAL = 0xF0
 """Of a packet's second byte (RFC 5880 §4.1)."""
 
@@ -57,7 +51,7 @@ class BfdDatagram:
     data: bytes
     ttl: int | None
     age: Duration = field(default=0, compare=False)
-    """How long it has lain in the socket, by CLOCK_REALTIME: meaningless if that was set meanwhile, never negative."""
+    """How long it has lain in the socket (``arrival``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +77,7 @@ class _Socket:
             if key.interface is not None:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, key.interface.encode() + b"\0")
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, beside)
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            note_arrival(self.socket)
             self.socket.bind((key.local, port))
         except OSError:
             self.socket.close()
@@ -226,19 +220,10 @@ class BfdPorts:
 
 def _read(s: socket.socket) -> BfdDatagram | None:
     try:
-        data, ancillary, _, address = s.recvmsg(_ROOM, 128)
+        data, ancillary, _, address = s.recvmsg(_ROOM, ANCILLARY)
     except OSError:
         return None  # dry, or an ICMP error about something sent: it proves nothing
-    return BfdDatagram(address[0], data, ttl_of(ancillary), _age_of(ancillary))
-
-
-def _age_of(ancillary: list[tuple[int, int, bytes]]) -> Duration:
-    for level, kind, value in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(value) >= _TIMESPEC.size:
-            seconds, rest = _TIMESPEC.unpack_from(value)
-            age: Duration = time.clock_gettime_ns(time.CLOCK_REALTIME) - seconds * SECOND - rest
-            return max(0, age)
-    return 0
+    return BfdDatagram(address[0], data, ttl_of(ancillary), age_of(ancillary))
 
 
 def _key(peer: BfdPeer) -> _Key:

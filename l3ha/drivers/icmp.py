@@ -4,7 +4,8 @@ Its ``send`` resolves the destination and sets two socket options for every requ
 (measured), and it matches replies by identifier and sequence only and so accepts one from the wrong host. Here every
 target has its own socket: bound to the source, connected to the destination (the kernel queues nothing else), with a
 classic BPF filter on "echo reply with our identifier" (else every raw socket sees every ICMP packet: with N targets
-the cost is N squared), and the core checks the nonce.
+the cost is N squared), and the core checks the nonce. An answer that nobody awaits wakes nobody up: it is read before
+the next deadline, and the kernel notes when it came.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from icmplib.exceptions import ICMPSocketError, SocketAddressError, SocketPermis
 
 from l3ha.base.settings import EchoTarget
 from l3ha.core.events import EchoAnswer, EchoFailed, SendEcho
+from l3ha.drivers.arrival import ANCILLARY, age_of, note_arrival
 from l3ha.drivers.gtsm import CS6
 from l3ha.drivers.inbox import Inbox
 from l3ha.wire import icmp
@@ -64,6 +66,7 @@ class EchoSockets:
         try:
             opened = self._open.get(target) or self._connect(target, request.identifier)
             ipv6 = ":" in target.destination
+            self._inbox.hush(opened.sock.fileno(), hushed=not request.awaited)
             opened.sock.send(icmp.request(request.identifier, request.sequence, request.payload, ipv6=ipv6))
         except (ICMPSocketError, OSError) as error:
             self._shut(target)
@@ -96,6 +99,7 @@ class EchoSockets:
                 raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, _TTL)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 6)  # after IP_TOS, which overwrites it
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
+            note_arrival(raw)
             raw.connect((target.destination, 0))
         except OSError:
             wrapper.close()
@@ -133,12 +137,13 @@ def _receive(raw: socket.socket, target: EchoTarget, *, ipv6: bool) -> EchoAnswe
         if raw.fileno() < 0:
             return None
         try:
-            packet = raw.recv(_ROOM)
+            packet, ancillary, _, _ = raw.recvmsg(_ROOM, ANCILLARY)
         except BlockingIOError:
             return None
         except OSError:  # an ICMP error about an earlier request: not an answer, and not a failure to send
             continue
-        return EchoAnswer(target, packet if ipv6 else packet[(packet[0] & 0x0F) * 4 :] if packet else b"")
+        message = packet if ipv6 else packet[(packet[0] & 0x0F) * 4 :] if packet else b""
+        return EchoAnswer(target, message, age_of(ancillary))
     return None
 
 

@@ -147,10 +147,10 @@ class Node:
         if self.agent is not None and self.agent.alive:
             self.agent.deliver("speaker", event, perishable=False)
 
-    def hear(self, socket: str, event: ev.Event) -> None:
-        """A datagram or an ICMP message arrives."""
+    def hear(self, socket: str, event: ev.Event, *, hushed: bool = False) -> None:
+        """A datagram or an ICMP message arrives; ``hushed``: on a socket that wakes nobody up."""
         if self.agent is not None and self.agent.alive:
-            self.agent.deliver(socket, event, perishable=True)
+            self.agent.deliver(socket, event, perishable=True, hushed=hushed)
 
     @property
     def running(self) -> bool:

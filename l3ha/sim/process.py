@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Protocol
 
@@ -88,9 +88,9 @@ class Agent:
         """The first step."""
         self.feed(Tick())
 
-    def deliver(self, socket: str, event: Event, *, perishable: bool) -> None:
-        """Something arrived on a socket."""
-        if not self.frozen:
+    def deliver(self, socket: str, event: Event, *, perishable: bool, hushed: bool = False) -> None:
+        """Something arrived on a socket; on a hushed one it lies until the next Tick."""
+        if not self.frozen and not hushed:
             self.feed(event)
             return
         queue = self._sockets.setdefault(socket, deque())
@@ -139,6 +139,7 @@ class Agent:
 
     def _tick(self) -> None:
         if self.alive and not self.frozen:
+            self._read(self._sockets)
             self.feed(Tick())
 
     def _thaw(self) -> None:
@@ -147,13 +148,16 @@ class Agent:
         self._rng.shuffle(names)
         if self._rng.randrange(5) == 0:
             self.feed(Tick())
+        self._read(names)
+        self.feed(Tick())
+
+    def _read(self, names: Iterable[str]) -> None:
         for name in names:
             for _ in range(DATAGRAMS_PER_TURN if name not in LASTING else len(self._sockets[name])):
                 if not self._sockets[name]:
                     break
                 self.feed(self._sockets[name].popleft())
         self._sockets.clear()
-        self.feed(Tick())
 
 
 class Helper:

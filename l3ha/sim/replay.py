@@ -196,7 +196,7 @@ def event_text(event: Event) -> str:
     match event:
         case Datagram(path, source, ttl, data):
             return f"Datagram on {path} from {source}, TTL {ttl}, {len(data)} bytes"
-        case EchoAnswer(target, data):
+        case EchoAnswer(target, data, _):
             return f"EchoAnswer from {target.destination} to {target.source}, {len(data)} bytes"
         case SpeakerLine(data):
             return f"SpeakerLine {data[:200].decode('utf-8', 'replace')}"

@@ -201,7 +201,7 @@ class World:
         if to is None or to not in self.nodes or not self.conditions.passes(to, router, outward=False):
             return
         target = e.target if to == node else self._same_target(to, router)
-        self.nodes[to].hear(f"echo {router} {floating}", ev.EchoAnswer(target, _echo_reply(e)))
+        self.nodes[to].hear(f"echo {router} {floating}", ev.EchoAnswer(target, _echo_reply(e)), hushed=not e.awaited)
 
     def _towards(self, node: int, router: str) -> int | None:
         c = self.conditions
