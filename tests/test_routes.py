@@ -10,7 +10,9 @@ from l3ha.base.names import LeaseEnd, Level, SrgId, Term
 from l3ha.base.settings import Bfd, BfdAuth, FrrBfd, Neighbor, SpeakerSettings
 from l3ha.base.time import MS, NEVER, SECOND, Instant
 from l3ha.core.events import Note, NoteKind
-from l3ha.core.routes import FULL_REPORT, REMEMBERED_WISHES, Levels, SpeakerLink
+from l3ha.core.routes import FULL_REPORT, REMEMBERED_WISHES, SpeakerLink
+from l3ha.core.wishes import Levels
+from l3ha.wire import wishline
 from l3ha.wire.bfd import Diagnostic, State
 from l3ha.wire.wish import Advertised, BfdReport, BfdWish, Goodbye, NeighborReport, Renew, Report, Wish
 from tests.world import TIMERS, settings
@@ -75,6 +77,48 @@ def test_a_witness_is_down_before_the_peer_counts_as_silent() -> None:
         assert x.bfd_proves(n, T0) is own and not x.bfd_proves(replace(n, bfd=frr), T0), detection
     x, n = proving(detection=300 * MS + 1)
     assert not x.bfd_proves(n, T0)
+
+
+NEXT: Levels = {SRG: (Level.HIGH, Term(6))}
+
+
+def foreseeing(*cases: Levels) -> SpeakerLink:
+    x = link(HIGH)
+    assert len(x.foresee(cases)) == len(cases)
+    return x
+
+
+def test_what_is_foreseen_is_told_once_and_comes_as_it_was_told() -> None:
+    x, other = foreseeing(LOW, NEXT), link(HIGH)
+    assert x.foresee((LOW, NEXT)) == [], "known"
+    assert x.foresee((LOW, HIGH)) == [], "nor what is wished already"
+    (line,) = x.foresee((LOW, NEXT))
+    told, as_ever = x.tell(NEXT, T0 + MS), other.tell(NEXT, T0 + MS)
+    assert told == as_ever and told is not None
+    assert x.line(told) == wishline.encode(told) and line == wishline.ahead(x.line(told))
+    assert x.number == 2 and x.neighbors["r1"].behind_since == T0 + MS
+    assert len(x.foresee((LOW,))) == 1, "what was foreseen had an older number"
+
+
+def test_what_changes_a_wish_otherwise_makes_it_anew() -> None:
+    lowered = foreseeing(LOW).tell(LOW, T0)
+    assert lowered is not None and all(n.routes for n in lowered.neighbors)
+    withdrawn = foreseeing(LOW).tell(LOW, T0, withdraw=True)
+    assert withdrawn is not None and not any(n.routes for n in withdrawn.neighbors)
+    x = foreseeing(LOW)
+    x.reconfigure(replace(settings(1), speaker=replace(settings(1).speaker, drop_from=1)))
+    assert len(x.foresee((LOW,))) == 0, "first the wish itself is told again"
+    x.tell(HIGH, T0)
+    assert len(x.foresee((LOW,))) == 1
+    dropped = x.tell(LOW, T0, covered=lambda: frozenset({"r2"}))
+    assert dropped is not None and [n.drop for n in dropped.neighbors] == [n.name == "r2" for n in dropped.neighbors]
+    x = foreseeing(LOW)
+    x.up(T0)
+    assert x.foresee((LOW,)) == [], "a new speaker has to hear the wish before"
+    x.tell(HIGH, T0)
+    assert len(x.foresee((LOW,))) == 1
+    x.down(T0)
+    assert x.foresee((NEXT,)) == []
 
 
 def test_nothing_is_told_without_a_speaker() -> None:

@@ -12,7 +12,8 @@ from l3ha.base.settings import Monitor, MonitorKind, Settings
 from l3ha.base.time import MS, SECOND
 from l3ha.core import exchange, picture
 from l3ha.core.ledger import CLEARING
-from l3ha.core.routes import Levels, SpeakerLink
+from l3ha.core.routes import SpeakerLink
+from l3ha.core.wishes import Levels
 from l3ha.sim.faults import Fault, Kind
 from l3ha.sim.setting import PREFIXES as PREFIXES_OF_STAGE
 from l3ha.sim.setting import Variant

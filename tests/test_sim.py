@@ -12,17 +12,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from l3ha.base.names import Level, SrgState, Term, Verdict
-from l3ha.base.settings import EchoTarget
+from l3ha.base.settings import EchoTarget, Settings
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.cli.main import cli
-from l3ha.core import image
+from l3ha.core import image, wishes
 from l3ha.core.engine import Engine
 from l3ha.core.events import EchoAnswer, Effect, Event, Note, Send, SendEcho, Tick
 from l3ha.core.facts import Facts, Rule
+from l3ha.core.foresight import Foresight
 from l3ha.core.icl import IclPeer, PathState
 from l3ha.core.node import NodeFacts, NodeMachine
 from l3ha.core.speaker import Speaker
 from l3ha.core.srg import SrgMachine, Table
+from l3ha.core.wishes import Levels
 from l3ha.sim.bounds import Law
 from l3ha.sim.campaign import Stage, hunt, idle, minimise, run
 from l3ha.sim.case import Case, Ending, case
@@ -36,6 +38,7 @@ from l3ha.sim.world import World
 from l3ha.wire.exabgp import Session
 from l3ha.wire.heartbeat import Heartbeat
 from l3ha.wire.seal import Drop
+from l3ha.wire.wish import Wish
 
 SEEDS = Path(__file__).parent / "sim_seeds"
 FIXED = range(1, 2001)
@@ -535,6 +538,22 @@ def test_what_nobody_awaits_decides_nothing_when_it_comes(seed: int, monkeypatch
     monkeypatch.setattr(Agent, "deliver", at_once)
     assert not run(case(seed)).failed
     assert len(found) > 100 and all(f == () for f in found)
+
+
+@pytest.mark.parametrize("seed", [1003, 1006, 1008])
+def test_what_was_foreseen_is_what_would_be_wished(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    find, used = Foresight.find, list[bool]()
+
+    def compared(self: Foresight, s: Settings, number: int, levels: Levels, covered: frozenset[str]) -> Wish | None:
+        found = find(self, s, number, levels, covered)
+        used.append(found is not None)
+        assert found is None or found == wishes.make(s, found.agent, number, levels, covered)
+        return found
+
+    monkeypatch.setattr(Foresight, "find", compared)
+    outcome = run(case(seed))
+    assert not outcome.failed, outcome.text
+    assert any(used) and not all(used)
 
 
 def test_a_core_that_raises_is_a_find() -> None:

@@ -178,6 +178,44 @@ def test_a_wish_reaches_every_neighbor_and_is_confirmed() -> None:
     assert [(a.srg, a.level, a.term) for a in report.advertised] == [(1, HIGH, 5)]
 
 
+def test_what_was_read_ahead_is_not_read_again_and_means_nothing_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, other = (ready(wish(1, group(LOW, "192.0.2.0/24", "2001:db8::/32"))) for _ in range(2))
+    before, report, saved = len(world.changes()), world.report(), world.saved
+    cases = [wish(2, group(HIGH, "192.0.2.0/24", "2001:db8::/32", term=term)) for term in (5, 6, 7)]
+    first, *kept = [wishline.encode(w) for w in cases]
+    for line in (first, *kept):
+        world.feed(AgentLine(wishline.ahead(line)[:-1]))
+    world.work()
+    assert (len(world.changes()), world.report(), world.saved) == (before, report, saved)
+    reading = wishline.decode
+    read: list[bytes] = []
+    monkeypatch.setattr(wishline, "decode", lambda data: read.append(data) or reading(data))
+    other.feed(AgentLine(first[:-1]))
+    assert first[:-1] in read
+    read.clear()
+    world.feed(AgentLine(kept[1][:-1]))
+    assert kept[1][:-1] not in read
+    for w in (world, other):
+        w.work()
+    assert world.tables() == wanted(cases[2]) and [n.confirmed for n in world.report().neighbors] == [2, 2]
+    assert len(world.changes()) == len(other.changes()) and world.saved == kept[1][:-1]
+    world.feed(AgentLine(kept[0][:-1]))
+    assert kept[0][:-1] in read, "after a wish nothing is kept"
+
+
+def test_only_two_wishes_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = ready(wish(1, group(LOW, "192.0.2.0/24")))
+    lines = [wishline.encode(wish(2, group(HIGH, "192.0.2.0/24", term=term)))[:-1] for term in (5, 6, 7)]
+    for line in lines:
+        world.feed(AgentLine(wishline.ahead(line)))
+    reading, read = wishline.decode, list[bytes]()
+    monkeypatch.setattr(wishline, "decode", lambda data: read.append(data) or reading(data))
+    world.feed(AgentLine(lines[0]))
+    assert read[0] == lines[0], "the oldest one is read anew"
+    world.work()
+    assert world.report().neighbors[0].confirmed == 2
+
+
 def test_families_and_fifties_are_commands_of_their_own() -> None:
     prefixes = [f"10.{i}.0.0/16" for i in range(60)] + ["2001:db8::/32"]
     world = ready(wish(1, group(HIGH, *prefixes)))

@@ -13,6 +13,7 @@ from l3ha.base.limits import MAX_LINE, MAX_ROUTES
 from l3ha.base.names import LeaseEnd, Level
 from l3ha.wire.wish import (
     Advertised,
+    Ahead,
     Attributes,
     BfdReport,
     BfdWish,
@@ -25,7 +26,7 @@ from l3ha.wire.wish import (
     RouteGroup,
     Wish,
 )
-from l3ha.wire.wishline import BadLine, Line, decode, encode
+from l3ha.wire.wishline import BadLine, Line, ahead, decode, encode
 
 numbers = st.integers(0, (1 << 32) - 1)
 big = st.integers(0, (1 << 62) - 1)
@@ -113,6 +114,15 @@ def test_round_trip(line: Line) -> None:
     if isinstance(line, Report) and isinstance(back, Report):
         for s, t in zip(line.bfd, back.bfd, strict=True):
             assert (s.age, s.sent, s.received, s.drops) == (t.age, t.sent, t.received, t.drops), "not compared by =="
+
+
+@given(lines.filter(lambda line: isinstance(line, Wish)), st.booleans())
+def test_a_wish_that_may_come_next_says_as_what_it_will_come(line: Wish, newline: bool) -> None:
+    later = encode(line)
+    told = ahead(later)
+    assert told.endswith(b"\n") and decode(told if newline else told[:-1]) == Ahead(line, later[:-1])
+    assert isinstance(decode(told.replace(b'{"type"', b'{ "type"', 1)), BadLine), "it could not be known by its bytes"
+    assert isinstance(decode(ahead(encode(Renew(1, 2, 3)))), BadLine)
 
 
 @given(st.binary(max_size=200))

@@ -415,6 +415,8 @@ class World:
 
     def _to_speaker(self, n: Node, data: bytes) -> None:
         line = wishline.decode(data.rstrip(b"\n"))
+        if isinstance(line, wish.Ahead):
+            return
         assert isinstance(line, wish.Wish | wish.Renew)
         n.lease_until = self.now + line.lease
         if isinstance(line, wish.Wish):

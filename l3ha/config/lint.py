@@ -15,7 +15,7 @@ from l3ha.config.build import version_of
 from l3ha.config.document import Document
 from l3ha.config.lines import KeyPath
 from l3ha.config.model import Group, Neighbor, Node
-from l3ha.core.routes import why_kept
+from l3ha.core.wishes import why_kept
 
 LONG_HOLD = 9
 """Seconds. Without BFD the hold time is how long routers keep what only a dead node had."""

@@ -123,6 +123,8 @@ class Engine:
         """What ``next_deadline`` says until the next step; the loop asks several times."""
         self._words: Heartbeat | None = None
         """What heartbeats say, since the last decision."""
+        self._foreseen = False
+        """What the speaker may have to do next was told to it since the last decision."""
         self.lateness = Lateness()
         self.nudges = Nudges()
 
@@ -159,6 +161,7 @@ class Engine:
                 out += handshakes
                 self._decision = min(self._decision, self._earliest(now))
             self._beat(now, out, every=False)
+            self._foresee(out)
         return tuple(out)
 
     def next_deadline(self) -> Instant:
@@ -360,6 +363,7 @@ class Engine:
         waits = any(m.srg not in saved or m.seen > saved[m.srg].reserved for m in raised)
         out += memory + wish if waits else wish + memory
         self._unsaid = bool(raised and wish)
+        self._foreseen = False
         if not self._unsaid:
             self._say(now, out)
 
@@ -439,17 +443,32 @@ class Engine:
     def _announce(self, now: Instant) -> list[Effect]:
         if not self._open:
             return []
-        levels = {m.srg.id: (m.level, m.term) for m in self.srgs.values()}
-        levels[SrgId(0)] = (self.node.level, Term(0))
         line = self.speaker.tell(
-            levels, now, covered=partial(picture.covered, self), withdraw=self.intent is Intent.LEAVING
+            self._levels(), now, covered=partial(picture.covered, self), withdraw=self.intent is Intent.LEAVING
         )
         if line is None:
             return []
         ended = [n.name for n in line.neighbors if n.drop]
         text = f"all routes go LOW and the peer has them, so BGP sessions may be ended for it: {', '.join(ended)}"
         note: list[Effect] = [Note(NoteKind.NEIGHBOR, text)] if ended else []
-        return [ToSpeaker(wishline.encode(line)), *note]
+        return [ToSpeaker(self.speaker.line(line)), *note]
+
+    def _levels(self) -> dict[SrgId, tuple[Level, Term]]:
+        levels = {m.srg.id: (m.level, m.term) for m in self.srgs.values()}
+        levels[SrgId(0)] = (self.node.level, Term(0))
+        return levels
+
+    def _foresee(self, out: list[Effect]) -> None:
+        """When nothing happens: what the speaker is told if all groups of a peer come here, and if ours all go."""
+        if self._foreseen:
+            return
+        self._foreseen = True
+        levels = self._levels()
+        takes = {m.srg.id: (Level.HIGH, Term(m.seen + 1)) for m in self.srgs.values() if m.state is SrgState.BACKUP}
+        active = any(m.state is SrgState.ACTIVE for m in self.srgs.values())
+        gives = {m.srg.id: (Level.LOW, m.term) for m in self.srgs.values() if active}
+        cases = [{**levels, **change} for change in (takes, gives) if change]
+        out += [ToSpeaker(line) for line in self.speaker.foresee(cases)]
 
     def _say(self, now: Instant, out: list[Effect]) -> None:
         if not self._open:

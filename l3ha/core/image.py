@@ -25,6 +25,7 @@ from l3ha.core import (
     engine,
     events,
     facts,
+    foresight,
     group,
     icl,
     keys,
@@ -46,7 +47,7 @@ Entropy: TypeAlias = Callable[[int], bytes]
 
 _MODULES = (
     *(names, settings, heartbeat, noise, seal, wish),
-    *(echo, engine, events, facts, group, icl, keys, lateness, monitor),
+    *(echo, engine, events, facts, foresight, group, icl, keys, lateness, monitor),
     *(move, node, nudge, probe, routes, session, srg, stop),
 )
 _CLASSES: dict[str, type] = {

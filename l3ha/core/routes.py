@@ -3,6 +3,9 @@
 ``reach`` counts a router while a session to it is up and holds our newest wish. A wish under way does not end reach
 before T_bgp, otherwise every change of level would make every router vanish for a millisecond.
 
+What a takeover or giving up would wish is told ahead (``foresee``), when nothing happens: to make it, write it and read
+it is a third of what routers would wait for.
+
 A router whose BFD session was up and is down is not counted either, though BGP says that it is up: TCP notices a dead
 path only after the hold time, and many routers let BGP come back without BFD (measured: FRR after one second). Whether
 BFD was up is what the speaker's process has seen, so a session that never came up, because the router is not set up for
@@ -12,41 +15,28 @@ be told (FRR's bfdd does not answer) changes nothing: what was last known still 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from l3ha.base.limits import FORGOTTEN_PER_SECOND
 from l3ha.base.names import Level, SrgId, Term
-from l3ha.base.settings import Bfd, FrrBfd, MonitorKind, Neighbor, Settings, Srg
+from l3ha.base.settings import Bfd, Neighbor, Settings
 from l3ha.base.time import NEVER, SECOND, Duration, Instant, after
-from l3ha.core import preference
+from l3ha.core import wishes
 from l3ha.core.bfd_sessions import because
 from l3ha.core.events import Note, NoteKind
+from l3ha.core.foresight import Foresight
+from l3ha.core.wishes import NOTHING, Levels
+from l3ha.wire import wishline
 from l3ha.wire.bfd import State
 from l3ha.wire.wish import (
     Advertised,
     BfdReport,
-    BfdWish,
-    FrrWish,
     Goodbye,
     NeighborReport,
-    NeighborWish,
     Renew,
     Report,
-    RouteGroup,
     Wish,
 )
-
-Levels = Mapping[SrgId, tuple[Level, Term]]
-
-_Families: TypeAlias = tuple[tuple[bool, tuple[str, ...]], ...]
-"""(IPv6?, prefixes) of each family."""
-
-_Group: TypeAlias = tuple[SrgId, _Families, int]
-"""A group, its prefixes, and this node's rank in it."""
-
-_NOTHING = (Level.LOW, Term(0))
 
 REMEMBERED_WISHES = 64
 
@@ -54,9 +44,6 @@ FULL_REPORT: Duration = 2 * SECOND
 """Counters of BFD sessions are asked for when they are as old as this."""
 
 _DOWN = (State.DOWN, State.INIT)
-
-_SESSIONS = (MonitorKind.BGP, MonitorKind.BFD)
-"""Many routers end BFD with BGP."""
 
 
 @dataclass
@@ -102,6 +89,7 @@ class SpeakerLink:
         self.neighbors: dict[str, NeighborState] = {n.name: NeighborState() for n in settings.neighbors}
         self.wish: Wish | None = None
         self.levels: Levels = {}
+        self._foresight = Foresight()
         self._heard = now
         self._told = now
         """When the last report came."""
@@ -119,6 +107,7 @@ class SpeakerLink:
         self.connected, self.reported, self._gone = True, False, False
         self._heard = now
         self.wish = None
+        self._foresight = Foresight()
         for state in self.neighbors.values():
             state.tell_bfd(None, now)  # flaps are counted by each process of the speaker
         return Note(NoteKind.SPEAKER, "speaker connected")
@@ -233,6 +222,16 @@ class SpeakerLink:
             return self._wish(levels, now, covered() if self._falls(levels) else frozenset(), withdraw=withdraw)
         return None
 
+    def line(self, wish: Wish) -> bytes:
+        """The line of a wish; the same bytes as foreseen, where it was."""
+        return self._foresight.line(wish) or wishline.encode(wish)
+
+    def foresee(self, cases: Iterable[Levels]) -> list[bytes]:
+        """Lines that tell the wishes of these cases ahead, should one be the next; of those that are not told yet."""
+        if not self.connected or self.wish is None:
+            return []
+        return self._foresight.look(self.settings, self.wish, self.levels, cases)
+
     def renewal(self, now: Instant) -> Renew | None:
         """The lease anew, when a quarter of it is over. It needs no decision: the wish is what was decided last."""
         if now < self.renewal_due():
@@ -247,7 +246,7 @@ class SpeakerLink:
 
     def nudge(self) -> Renew | None:
         """A nudge to every neighbor that gains by it (``core.nudge``); None where there is none, or no wish yet."""
-        passive = tuple(n.address for n in self._in_turn() if n.passive)
+        passive = tuple(n.address for n in wishes.in_turn(self.settings) if n.passive)
         if not passive or not self.connected or self.wish is None:
             return None
         return Renew(self.incarnation, self.number, self.settings.timers.lease, passive)
@@ -261,6 +260,7 @@ class SpeakerLink:
         self.settings = settings
         self.neighbors = {n.name: self.neighbors.get(n.name, NeighborState()) for n in settings.neighbors}
         self.wish = None
+        self._foresight = Foresight()
 
     def deadline(self, now: Instant) -> Instant | None:
         """The end of patience with a neighbor that is behind or a speaker that is silent."""
@@ -276,12 +276,8 @@ class SpeakerLink:
 
     def _falls(self, levels: Levels) -> bool:
         """Whether this node fails for all its groups: what was HIGH is LOW, and nothing is more."""
-        fallen = any(self.levels.get(g.id, _NOTHING)[0] is Level.HIGH for g in self.settings.srgs)
-        return fallen and all(levels.get(g.id, _NOTHING)[0] is Level.LOW for g in self.settings.srgs)
-
-    def _may_drop(self, n: Neighbor, routes: int) -> bool:
-        """Whether lowering so many routes at a neighbor is worth its session."""
-        return 0 < self.settings.speaker.drop_from <= routes and not why_kept(self.settings, n, routes)
+        fallen = any(self.levels.get(g.id, NOTHING)[0] is Level.HIGH for g in self.settings.srgs)
+        return fallen and all(levels.get(g.id, NOTHING)[0] is Level.LOW for g in self.settings.srgs)
 
     def _wish(self, levels: Levels, now: Instant, covered: frozenset[str], *, withdraw: bool) -> Wish:
         self.number += 1
@@ -289,51 +285,16 @@ class SpeakerLink:
         self.levels = dict(levels)
         self._levels_of[self.number] = {} if withdraw else self.levels
         self._levels_of.pop(self.number - REMEMBERED_WISHES, None)
-        first = self.settings.neighbors[0] if self.settings.neighbors else None
-        generation = ((first.local_asn if first else 0) & 0xFFFFFFFF, int(self.settings.id))
-        groups = [] if withdraw else self._groups()
-        neighbors = tuple(self._neighbor_wish(n, levels, groups, covered) for n in self._in_turn())
-        self.wish = Wish(
-            self.incarnation,
-            self.number,
-            self.settings.timers.lease,
-            self.settings.speaker.lease_end,
-            generation,
-            neighbors,
+        foreseen = None if withdraw else self._foresight.find(self.settings, self.number, levels, covered)
+        self.wish = foreseen or wishes.make(
+            self.settings, self.incarnation, self.number, levels, covered, withdraw=withdraw
         )
-        for n in neighbors:
+        for n in self.wish.neighbors:
             state = self.neighbors[n.name]
             state.ending = n.drop and state.up
             if state.behind_since is None:
                 state.behind_since = now
         return self.wish
-
-    def _neighbor_wish(
-        self, n: Neighbor, levels: Levels, groups: list[_Group], covered: frozenset[str]
-    ) -> NeighborWish:
-        bfd = _bfd_wish(n.local_address, n.bfd) if isinstance(n.bfd, Bfd) else None
-        frr = _frr_wish(n.local_address, n.bfd) if isinstance(n.bfd, FrrBfd) else None
-        routes: list[RouteGroup] = []
-        fallback: list[RouteGroup] = []
-        for srg, families, rank in groups:
-            level, term = levels.get(srg, _NOTHING)
-            routes += _groups(n, srg, level, term, rank, families)
-            fallback += _groups(n, srg, Level.LOW, Term(0), rank, families)
-        drop = n.router in covered and self._may_drop(n, sum(len(g.prefixes) for g in routes))
-        return NeighborWish(n.name, n.address, tuple(routes), tuple(fallback), bfd, frr, drop)
-
-    def _in_turn(self) -> tuple[Neighbor, ...]:
-        """The neighbors, in the order in which they are told: one after the other, and each node begins elsewhere, so
-        that where both nodes have something to say every router hears the first of it early."""
-        s = self.settings
-        nodes = sorted((s.id, *(p.id for p in s.peers)))
-        start = nodes.index(s.id) * len(s.neighbors) // len(nodes)
-        return s.neighbors[start:] + s.neighbors[:start]
-
-    def _groups(self) -> list[_Group]:
-        s = self.settings
-        groups = [(SrgId(0), _families(s.node_group.routes), 0)] if s.node_group.routes else []
-        return groups + [(g.id, _families(_told(g)), preference.rank_of(s.id, g.priorities)) for g in s.srgs]
 
     # --- parts ------------------------------------------------------------------------------------------------
 
@@ -411,59 +372,3 @@ class SpeakerLink:
                 self._acked.pop(srg, None)
             elif self.acked(srg)[0] != term:
                 self._acked[srg] = (term, now)
-
-
-def why_kept(s: Settings, n: Neighbor, routes: int) -> str:
-    """Why the session to a neighbor with so many routes is never ended to lower them; empty where it may be.
-
-    ExaBGP stands still while it forgets them, and must not miss a hold time meanwhile; of a router with several
-    sessions a peer says only that it reaches it by one of them.
-    """
-    if s.node_group.routes:
-        return "srg.0 has routes of its own, which no peer covers"
-    if any(m.kind in _SESSIONS and m.subject == n.name for m in s.node_group.monitors):
-        return "srg.0 watches it, and would take the end for a failure of the node"
-    if any(other.router == n.router for other in s.neighbors if other is not n):
-        return "its router has several sessions"
-    shortest = min((other.hold_time for other in s.neighbors if other.hold_time), default=0)
-    if shortest and routes > shortest * FORGOTTEN_PER_SECOND // 2:
-        return f"ExaBGP would be busy with it for more than half a hold time of {shortest} s"
-    return ""
-
-
-def _bfd_wish(local_address: str, bfd: Bfd) -> BfdWish:
-    auth = bfd.auth
-    return BfdWish(
-        local_address=local_address,
-        interface=bfd.interface,
-        interval=bfd.interval,
-        multiplier=bfd.multiplier,
-        min_ttl=bfd.min_ttl,
-        auth=None if auth is None else auth.type,
-        key_id=0 if auth is None else auth.key_id,
-        key="" if auth is None else auth.key.hex(),
-    )
-
-
-def _frr_wish(local_address: str, bfd: FrrBfd) -> FrrWish:
-    return FrrWish(bfd.vty_socket, bfd.poll, local_address, bfd.interface, bfd.vrf)
-
-
-def _told(g: Srg) -> tuple[str, ...]:
-    """The routes of a group, the floating addresses first: where there are thousands behind them, a node must not give
-    up as outranked for as long as they are told."""
-    return tuple(sorted(g.routes, key=lambda prefix: prefix not in g.floating))
-
-
-def _families(prefixes: tuple[str, ...]) -> _Families:
-    """Made once for all neighbors: there may be ten thousand."""
-    return tuple((ipv6, tuple(p for p in prefixes if (":" in p) == ipv6)) for ipv6 in (False, True))
-
-
-def _groups(n: Neighbor, srg: SrgId, level: Level, term: Term, rank: int, families: _Families) -> list[RouteGroup]:
-    out: list[RouteGroup] = []
-    for ipv6, family in families:
-        a = preference.attributes(n, level, term, rank, ipv6=ipv6) if family else None
-        if a is not None:
-            out.append(RouteGroup(int(srg), level, int(term) if level is Level.HIGH else 0, a, family))
-    return out

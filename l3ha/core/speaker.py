@@ -51,6 +51,7 @@ from l3ha.wire import exabgp, wishline
 from l3ha.wire.exabgp import Announce, Clear, Command, Question, Session, Teardown, Withdraw
 from l3ha.wire.wish import (
     Advertised,
+    Ahead,
     Alive,
     Goodbye,
     NeighborReport,
@@ -65,6 +66,9 @@ AUDIT: Duration = 5 * SECOND
 """An idle ExaBGP is asked for its sessions this often: that it still answers, and that no event was missed."""
 
 _COUNTER = 1 << 32
+
+MAX_AHEAD = 2
+"""Wishes that may come next: all groups are taken over, or all given up."""
 
 _ALIVE = wishline.encode(Alive())
 
@@ -96,6 +100,8 @@ class Speaker:
         self._counter = counter
         self._version = ""
         self._wish: Wish | None = None
+        self._ahead: dict[bytes, Wish] = {}
+        """What was read ahead, by the line that it will be."""
         self._saved = _saved(saved)
         self._lease_live = False
         self._lease_until: Instant | None = now + self._saved.lease if self._saved else None
@@ -277,11 +283,14 @@ class Speaker:
     # --- the agent --------------------------------------------------------------------------------------------------
 
     def _agent_line(self, data: bytes, now: Instant) -> _Answer:
-        match wishline.decode(data):
+        match self._ahead.get(data) or wishline.decode(data):
             case Wish() as wish:
                 self._adopt(wish, now)
                 self._unsaved = data
                 return _Answer.REPORT
+            case Ahead(wish, line):
+                self._ahead = dict([*self._ahead.items(), (line, wish)][-MAX_AHEAD:])
+                return _Answer.NONE
             case Renew() as line:
                 return self._renew(line, now)
             case line:
@@ -303,6 +312,7 @@ class Speaker:
         if self._wish is None or wish.agent != self._wish.agent:
             self._confirmed.clear()
         self._wish, self._saved = wish, None
+        self._ahead = {}
         self._lease_live = False
         self._live(wish.lease, now)
         if self._forgets:

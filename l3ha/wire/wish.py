@@ -96,6 +96,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """A wish that may come next, for the speaker to read while nobody waits for it. It means nothing by itself."""
+
+    wish: Wish
+    line: bytes
+    """As it will come, without newline."""
+
+
+@dataclass(frozen=True, slots=True)
 class Renew:
     """The agent lives; the wish stands for another lease."""
 

@@ -84,7 +84,9 @@ class Around:
 
     def _speaker(self, data: bytes) -> list[Event]:
         line = wishline.decode(data)
-        assert isinstance(line, wish.Wish | wish.Renew), line
+        assert isinstance(line, wish.Wish | wish.Renew | wish.Ahead), line
+        if isinstance(line, wish.Ahead):
+            return []
         if isinstance(line, wish.Wish):
             self.said = line
         if self.mute or self.said is None:
