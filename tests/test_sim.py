@@ -68,7 +68,8 @@ def play(seed: int) -> tuple[int, str, int, Duration, float, frozenset[str]]:
     return seed, text, outcome.events, outcome.simulated, time.process_time() - began, frozenset(outcome.rules)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.seeds
+@pytest.mark.timeout(1500)
 def test_fixed_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     began, events, simulated, busy = time.perf_counter(), 0, 0, 0.0
     rules: set[str] = set()
