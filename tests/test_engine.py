@@ -18,7 +18,7 @@ from l3ha.base.settings import EchoTarget, Monitor, MonitorKind, NodeGroup, Sett
 from l3ha.base.time import MS, SECOND, Duration, Instant
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import ECHO_IDENTIFIER
-from l3ha.core.engine import RESERVED, Engine
+from l3ha.core.engine import Engine
 from l3ha.core.events import (
     Answer,
     ClearStatistics,
@@ -46,6 +46,7 @@ from l3ha.core.events import (
     Tick,
     ToSpeaker,
 )
+from l3ha.core.group import RESERVED
 from l3ha.core.icl import MAX_GRACE
 from l3ha.core.probe import MISLED_AFTER
 from l3ha.wire import wishline

@@ -6,14 +6,14 @@
     pause? -> the event -> timers -> node -> groups -> memory -> speaker -> heartbeats
 
 Memory comes before the peer hears of a number. Routers wait for a wish, so it goes first where it only lowers, or uses
-a number that is on disk as a reserved one: each save reserves the next ``RESERVED``. So a takeover does not wait for
-the disk, and yet no later process uses its number again.
+a number that is on disk as a reserved one: each save reserves the next 16 (``group.RESERVED``). So a takeover does not
+wait for the disk, and yet no later process uses its number again. Nor does it wait for its wish to be made and read:
+that is told ahead (``foresight``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import l3ha
@@ -65,9 +65,6 @@ from l3ha.wire.wish import Alive, Goodbye, Report
 
 LOOK: Duration = SECOND
 """So often everything is decided anew at least."""
-
-RESERVED = 16
-"""Numbers beyond the newest one. A restart skips them."""
 
 STOPPED = "the agent is stopped"
 """The reason of a planned move."""
@@ -430,11 +427,7 @@ class Engine:
         """What must be on disk now and is not."""
         if not self._open:
             return ()  # nothing is decided yet, and what is on disk may still be wanted by rule resume
-        memories = [
-            replace(m.memory(self.probes[srg].trusted), reserved=Term(min(m.seen + RESERVED, MAX_HEARD_TERM)))
-            for srg, m in self.srgs.items()
-            if m.seen > 0
-        ]
+        memories = [m.memory(self.probes[srg].trusted) for srg, m in self.srgs.items() if m.seen > 0]
         changed = tuple(m for m in memories if self._saved.get(m.srg) != m)
         if changed:
             self._saved = {**self._saved, **{m.srg: m for m in changed}}

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Level, NodeId, SrgState, Term
 from l3ha.base.settings import Srg, Timers
 from l3ha.base.time import MS, Duration, Instant
 from l3ha.core.events import Memory, Note, NoteKind
 from l3ha.core.facts import PeerFacts, Rule
+
+RESERVED = 16
+"""Numbers beyond the newest one that a save covers. A restart skips them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Group:
         What was only skipped at the start is nothing that was seen: a later process would take it for a promise.
         """
         seen = self.seen if self.seen > self._skipped else self._remembered
-        return Memory(self.srg.id, self.term, seen, known)
+        return Memory(self.srg.id, self.term, seen, known, Term(min(self.seen + RESERVED, MAX_HEARD_TERM)))
 
     def learn(self, term: Term) -> None:
         """A number seen elsewhere (at our own speaker, after a lost disk)."""
