@@ -448,6 +448,32 @@ def test_the_answer_that_a_sample_waits_for_counts_when_it_comes() -> None:
     assert downs == [(149 * MS, f"monitor gateway (ip {target.destination}) is down: SILENT", True, ONE)]
 
 
+def test_an_answer_that_may_turn_a_monitor_up_is_awaited() -> None:
+    target = EchoTarget(address(1, "r1"), "100.64.11.1", 50 * MS)
+    watch = Monitor("gateway", MonitorKind.IP, target.destination, target, 100, 2, 1, 50 * MS)
+    lone = Lone(group(monitors=(watch,)))
+    found = lone.engine.watches[ONE][0]
+
+    def asked(until: Instant) -> SendEcho:
+        sent = [e for _, e in lone.run(until) if isinstance(e, SendEcho) and e.target == target]
+        return sent[-1]
+
+    def answer(request: SendEcho, at: Instant) -> None:
+        lone.step(EchoAnswer(target, echo_reply(request.identifier, request.sequence, request.payload)), at)
+
+    lone.step(Tick())
+    first = next(e for e in lone.last if isinstance(e, SendEcho) and e.target == target)
+    assert first.awaited
+    lone.run(60 * MS)  # the first sample was silent
+    assert found.up is False
+    for _ in range(2):
+        request = asked(50 * MS)
+        assert request.awaited, "two answers in a row turn it up"
+        answer(request, MS)
+    assert found.up is True
+    assert not asked(50 * MS).awaited
+
+
 def test_a_request_that_could_not_be_sent_is_a_bad_sample_too() -> None:
     target = EchoTarget(address(1, "r1"), "100.64.11.1", 50 * MS)
     watch = Monitor("gateway", MonitorKind.IP, target.destination, target, 100, 1, 1, 50 * MS)

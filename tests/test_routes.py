@@ -91,13 +91,25 @@ def foreseeing(*cases: Levels) -> SpeakerLink:
 def test_what_is_foreseen_is_told_once_and_comes_as_it_was_told() -> None:
     x, other = foreseeing(LOW, NEXT), link(HIGH)
     assert x.foresee((LOW, NEXT)) == [], "known"
-    assert x.foresee((LOW, HIGH)) == [], "nor what is wished already"
-    (line,) = x.foresee((LOW, NEXT))
+    assert len(x.foresee((LOW, HIGH))) == 1, "what is wished already need not be foreseen"
+    _, line = x.foresee((LOW, NEXT))
     told, as_ever = x.tell(NEXT, T0 + MS), other.tell(NEXT, T0 + MS)
     assert told == as_ever and told is not None
     assert x.line(told) == wishline.encode(told) and line == wishline.ahead(x.line(told))
     assert x.number == 2 and x.neighbors["r1"].behind_since == T0 + MS
     assert len(x.foresee((LOW,))) == 1, "what was foreseen had an older number"
+
+
+def test_many_routes_are_not_foreseen() -> None:
+    few = settings(1)
+    for count, lines in ((500, 1), (501, 0)):
+        routes = tuple(f"10.{i >> 8}.{i & 255}.0/24" for i in range(count))
+        s = replace(few, srgs=(replace(few.srgs[0], routes=routes, floating=()),))
+        x = SpeakerLink(s, ME, T0)
+        x.up(T0)
+        told = x.tell(LOW, T0)
+        assert told is not None and sum(len(g.prefixes) for n in told.neighbors for g in n.routes) == 2 * count
+        assert len(x.foresee((NEXT,))) == lines
 
 
 def test_what_changes_a_wish_otherwise_makes_it_anew() -> None:

@@ -541,6 +541,26 @@ def test_what_nobody_awaits_decides_nothing_when_it_comes(seed: int, monkeypatch
     assert len(found) > 100 and all(f == () for f in found)
 
 
+@pytest.mark.parametrize("seed", [1001, 1009, 1020])
+def test_only_a_tick_closes_a_sample(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sockets of echoes that nobody awaits are dry before a Tick, and before nothing else."""
+    step, late = Engine.step, list[str]()
+
+    def stepped(self: Engine, event: Event, now: Instant) -> tuple[Effect, ...]:
+        echoes = {t: (x, x.closed, x.next) for t, x in self.echoes.items()}
+        paused = now - self._last > self.settings.timers.detection
+        effects = step(self, event, now)
+        if not isinstance(event, Tick) and not paused:
+            late.extend(f"due at {due}, {now}" for x, closed, due in echoes.values() if due <= now)
+            assert all((x.closed, x.next) == (closed, due) for x, closed, due in echoes.values()), event
+        return effects
+
+    monkeypatch.setattr(Engine, "step", stepped)
+    outcome = run(case(seed))
+    assert not outcome.failed, outcome.text
+    assert late
+
+
 @pytest.mark.parametrize("seed", [1003, 1006, 1008])
 def test_what_was_foreseen_is_what_would_be_wished(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     find, used = Foresight.find, list[bool]()

@@ -41,7 +41,7 @@ def tick(
 ) -> Iterator[Note | SendEcho]:
     """The requests that are due; what they close without an answer is a sample of the monitors that share it."""
     for target, echo in echoes.items():
-        request = echo.tick(now, entropy, awaited=awaited)
+        request = echo.tick(now, entropy, awaited=awaited or monitors.climbing(watches, target))
         if request is None:
             continue
         if echo.closed is not EchoResult.PENDING and echo.closed is not EchoResult.ANSWERED:

@@ -377,7 +377,7 @@ class Engine:
         if judge:
             out += self.speaker.expire(now)
             out += self.nudges.give(self, now)
-        self._sample(now, out)
+            self._sample(now, out)  # a sample without an answer is silence: hushed sockets are dry before a Tick only
         out += monitors.tick(self.watches, now)
         for srg, probe in self.probes.items():
             out += follow(self._misled, self.srgs[srg], probe)

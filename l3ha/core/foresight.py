@@ -15,6 +15,9 @@ from l3ha.core.wishes import Levels
 from l3ha.wire import wishline
 from l3ha.wire.wish import Wish
 
+FEW = 1000
+"""Prefixes of all neighbors together. Where they are more, the time to make a wish is nothing beside ExaBGP's."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -32,18 +35,17 @@ class Foresight:
         self._cases: tuple[_Case, ...] = ()
 
     def look(self, s: Settings, newest: Wish, present: Levels, cases: Iterable[Levels]) -> list[bytes]:
-        """Only these cases from now on. Returns the lines of those that are not told yet."""
+        """These cases and no others from now on. Returns their lines, all unless all are told already, because the
+        speaker keeps only the newest ones."""
         number = newest.number + 1
-        kept = {c.said: c for c in self._cases if c.wish.number == number}
         wanted = {wishes.said(s, levels): levels for levels in cases}
         wanted.pop(wishes.said(s, present), None)
-        new = []
-        for said in [x for x in wanted if x not in kept]:
-            wish = wishes.make(s, newest.agent, number, wanted[said])
-            kept[said] = _Case(said, wish, wishline.encode(wish))
-            new.append(wishline.ahead(kept[said].line))
-        self._cases = tuple(kept[said] for said in wanted)
-        return new
+        told = [c.said for c in self._cases if c.wish.number == number]
+        if list(wanted) == told or sum(len(g.prefixes) for n in newest.neighbors for g in n.routes) > FEW:
+            return []
+        made = {said: wishes.make(s, newest.agent, number, levels) for said, levels in wanted.items()}
+        self._cases = tuple(_Case(said, wish, wishline.encode(wish)) for said, wish in made.items())
+        return [wishline.ahead(c.line) for c in self._cases]
 
     def find(self, s: Settings, number: int, levels: Levels, covered: frozenset[str]) -> Wish | None:
         """The wish for these levels, if it was told; not where a session is to be ended for it."""

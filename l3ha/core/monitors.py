@@ -55,6 +55,11 @@ def tried(watches: Watches, target: EchoTarget, result: EchoResult, now: Instant
     ]
 
 
+def climbing(watches: Watches, target: EchoTarget) -> bool:
+    """One more answer may turn a monitor up."""
+    return any(w.monitor.echo == target and w.up is not True for those in watches.values() for w in those)
+
+
 def tick(watches: Watches, now: Instant) -> list[Note]:
     """What was told last is a sample again, wherever one is due."""
     return [_note(group, watch) for group, those in watches.items() for watch in those if watch.tick(now)]

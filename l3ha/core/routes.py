@@ -227,7 +227,7 @@ class SpeakerLink:
         return self._foresight.line(wish) or wishline.encode(wish)
 
     def foresee(self, cases: Iterable[Levels]) -> list[bytes]:
-        """Lines that tell the wishes of these cases ahead, should one be the next; of those that are not told yet."""
+        """Lines that tell the wishes of these cases ahead, should one be the next; none if that was done."""
         if not self.connected or self.wish is None:
             return []
         return self._foresight.look(self.settings, self.wish, self.levels, cases)

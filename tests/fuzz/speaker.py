@@ -38,6 +38,10 @@ def agent_lines(data: bytes) -> None:
         value = wishline.decode(line)
         if isinstance(value, wishline.BadLine):
             assert 0 < len(str(value)) < LONGEST_SHOWN
+        elif isinstance(value, wish.Ahead):
+            assert wishline.decode(wishline.ahead(value.line)) == value
+            assert wishline.decode(value.line) == value.wish
+            events.append(AgentLine(value.line))
         else:
             assert wishline.decode(wishline.encode(value)) == value
         events.append(AgentLine(line))
