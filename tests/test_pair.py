@@ -80,7 +80,11 @@ def test_transcript_silent_death_and_return() -> None:
 class Asking(World):
     """Keeps what each node asks from the floating address."""
 
-    asked: list[tuple[int, int, bool]]
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, int, bool]] = []
+        self.both()
+        self.until(lambda: self.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
 
     def _echo(self, n: Node, e: SendEcho) -> None:
         if e.target.source == FLOATING:
@@ -91,9 +95,6 @@ class Asking(World):
 def test_only_an_answer_that_would_be_news_is_awaited() -> None:
     """The active node's echoes go on being answered, the backup's silent; a takeover waits for its proof."""
     world = Asking()
-    world.asked = []
-    world.both()
-    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
     world.run(5 * SECOND)
     world.asked.clear()
     world.run(SECOND)
@@ -112,9 +113,6 @@ def test_only_an_answer_that_would_be_news_is_awaited() -> None:
 
 def test_a_takeover_asks_for_its_proof_more_often_and_not_for_ever() -> None:
     world = Asking()
-    world.asked = []
-    world.both()
-    world.until(lambda: world.states() == ("ACTIVE", "BACKUP"), 5 * SECOND)
     world.run(15 * SECOND)
     world.bgp_delay = 60 * SECOND  # no router follows
     world.silence(1)

@@ -21,7 +21,7 @@ from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import MonitorKind, Settings
 from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant, after
-from l3ha.core import echoes, monitors, picture, requests, sampling
+from l3ha.core import echoes, foresight, monitors, picture, requests, sampling
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
 from l3ha.core.events import (
@@ -452,15 +452,11 @@ class Engine:
         return levels
 
     def _foresee(self, out: list[Effect]) -> None:
-        """When nothing happens: what the speaker is told if all groups of a peer come here, and if ours all go."""
+        """When nothing happens the speaker is told what may come next."""
         if self._foreseen:
             return
         self._foreseen = True
-        levels = self._levels()
-        takes = {m.srg.id: (Level.HIGH, Term(m.seen + 1)) for m in self.srgs.values() if m.state is SrgState.BACKUP}
-        active = any(m.state is SrgState.ACTIVE for m in self.srgs.values())
-        gives = {m.srg.id: (Level.LOW, m.term) for m in self.srgs.values() if active}
-        cases = [{**levels, **change} for change in (takes, gives) if change]
+        cases = foresight.cases(self.srgs.values(), self._levels())
         out += [ToSpeaker(line) for line in self.speaker.foresee(cases)]
 
     def _say(self, now: Instant, out: list[Effect]) -> None:

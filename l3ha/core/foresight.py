@@ -1,16 +1,18 @@
 """Wishes that may come next, told to the speaker when nothing happens.
 
-To make a wish, write it and read it is a third of what routers would wait for. What comes then is the same bytes, so
+To make a wish, write it and read it is a quarter of what routers would wait for. What comes then is the same bytes, so
 the speaker has the wish already; and any other wish is made as if none had been foreseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from l3ha.base.names import Level, SrgState, Term
 from l3ha.base.settings import Settings
 from l3ha.core import wishes
+from l3ha.core.group import Group
 from l3ha.core.wishes import Levels
 from l3ha.wire import wishline
 from l3ha.wire.wish import Wish
@@ -26,6 +28,14 @@ class _Case:
     said: tuple[object, ...]
     wish: Wish
     line: bytes
+
+
+def cases(groups: Collection[Group], present: Levels) -> list[Levels]:
+    """What the levels may be next: all groups of a peer come here, or ours all go."""
+    takes = {g.srg.id: (Level.HIGH, Term(g.seen + 1)) for g in groups if g.state is SrgState.BACKUP}
+    active = any(g.state is SrgState.ACTIVE for g in groups)
+    gives = {g.srg.id: (Level.LOW, g.term) for g in groups if active}
+    return [{**present, **change} for change in (takes, gives) if change]
 
 
 class Foresight:

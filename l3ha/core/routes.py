@@ -3,9 +3,6 @@
 ``reach`` counts a router while a session to it is up and holds our newest wish. A wish under way does not end reach
 before T_bgp, otherwise every change of level would make every router vanish for a millisecond.
 
-What a takeover or giving up would wish is told ahead (``foresee``), when nothing happens: to make it, write it and read
-it is a third of what routers would wait for.
-
 A router whose BFD session was up and is down is not counted either, though BGP says that it is up: TCP notices a dead
 path only after the hold time, and many routers let BGP come back without BFD (measured: FRR after one second). Whether
 BFD was up is what the speaker's process has seen, so a session that never came up, because the router is not set up for
