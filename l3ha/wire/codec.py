@@ -136,21 +136,24 @@ def _text_field(tag: int, value: str, low: int) -> bytes:
     return _field(tag, _text(value, low, MAX_NAME))
 
 
+@lru_cache(4)
 def _reach_field(reach: tuple[str, ...]) -> bytes:
     return _field(REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in reach))
 
 
 @lru_cache(4)
 def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
-    """Remembered, because every peer is told the same on every path."""
+    """Remembered, like the lists below, because every peer is told the same on every path."""
     return _field(GROUPS, b"".join(_short(_encode_group(g)) for g in groups))
 
 
+@lru_cache(4)
 def _sections_field(sections: tuple[tuple[str, bytes], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
     return _field(SECTIONS, b"".join(named)) if sections else b""
 
 
+@lru_cache(4)
 def _known_field(known: tuple[tuple[SrgId, str], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_NAME)) + bytes((_within(srg, 1, MAX_SRGS, "group"),)) for srg, name in known)
     return _field(KNOWN, b"".join(named)) if known else b""
