@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := install -q --disable-pip-version-check
 APT := frr bird2 nftables tcpdump iproute2 iputils-ping python3-venv
 EXABGP42 := build/exabgp-4.2
 export L3HA_EXABGP42 := $(CURDIR)/$(EXABGP42)/bin/exabgp
@@ -29,13 +30,13 @@ build/.apt:
 $(VENV)/.stamp: requirements.lock pyproject.toml | build/.apt
 	@test -n "$(PYTHON)" || { echo "l3ha needs Python 3.11 or later; this machine has neither /usr/bin/python3 nor python3 of that age"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip $(INSTALL) --no-compile --require-hashes -r requirements.lock
+	$(BIN)/pip $(INSTALL) --no-deps -e .
 	@touch $@
 
-$(EXABGP42)/.stamp: | build/.apt
-	$(PYTHON) -m venv $(EXABGP42)
-	$(EXABGP42)/bin/pip install -q --disable-pip-version-check exabgp==4.2.25 setuptools==75.8.0
+$(EXABGP42)/.stamp: | $(VENV)/.stamp
+	$(PYTHON) -m venv --without-pip $(EXABGP42)
+	$(BIN)/pip --python $(EXABGP42)/bin/python $(INSTALL) --no-compile exabgp==4.2.25 setuptools==75.8.0
 	@touch $@
 
 check: $(VENV)/.stamp  ## format, lint, strict types, import contracts
@@ -50,14 +51,14 @@ unit: $(VENV)/.stamp  ## the tests that need neither root nor routers
 lab-test: setup  ## the tests in network namespaces with real routers
 	$(BIN)/pytest -m lab
 
-# The simulator's seeds are only computation: they run at idle priority in what time the lab leaves over, and so spare
+# Simulator and explorer are only computation: they run at idle priority in what time the lab leaves over, and so spare
 # some minutes.
-test: setup check  ## everything that CI runs; no other test runs beside the lab's but the simulator's seeds, which give way
-	@chrt --idle 0 $(BIN)/pytest -m seeds > build/seeds.log 2>&1 & seeds=$$!; \
-	trap 'kill $$seeds 2>/dev/null' EXIT; \
+test: setup check  ## everything that CI runs; beside the lab's tests only what computes and gives way
+	@chrt --idle 0 $(BIN)/pytest -m background -n $$(nproc) --dist loadscope -o timeout=1500 > build/background.log 2>&1 & background=$$!; \
+	trap 'kill $$background 2>/dev/null' EXIT; \
 	set -x; \
-	$(BIN)/pytest -m lab && $(BIN)/pytest -m "not lab and not seeds" -n $$(nproc) && \
-	{ wait $$seeds; ended=$$?; cat build/seeds.log; exit $$ended; }
+	$(BIN)/pytest -m lab && $(BIN)/pytest -m "not lab and not background" -n $$(nproc) && \
+	{ wait $$background; ended=$$?; cat build/background.log; exit $$ended; }
 
 demo: setup  ## a pair of nodes fails over between two real routers, with the outage measured
 	$(BIN)/python -m lab demo
@@ -92,7 +93,7 @@ fuzz: $(VENV)/.stamp build/.fuzz  ## every decoder of foreign bytes, MINUTES for
 	$(BIN)/python -m tests.fuzz run --minutes $(MINUTES) --group "$(GROUP)"
 
 build/.fuzz: requirements-fuzz.lock | $(VENV)/.stamp  # apart from the main lock: not every Python has a wheel of it
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	$(BIN)/pip $(INSTALL) --require-hashes -r requirements-fuzz.lock
 	@mkdir -p build && touch $@
 
 explore: $(VENV)/.stamp  ## every state that FAULTS faults can lead to; three take gigabytes, and no fault heals singly then
@@ -106,7 +107,7 @@ docs: $(VENV)/.stamp  ## rewrite what is generated from the code, and the golden
 	L3HA_REWRITE=1 $(BIN)/pytest -q -m "not lab" -k "golden or generated or transcript"
 
 lock: $(VENV)/.stamp  ## pin what pyproject.toml allows today
-	$(BIN)/pip install -q pip-tools
+	$(BIN)/pip $(INSTALL) pip-tools
 	$(BIN)/pip-compile -q --extra dev --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
 
 clean: lab-down

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l3ha.base.time import HOUR, MINUTE, MS, SECOND, US
@@ -269,7 +269,7 @@ SHAPES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from(SHOWS), SHAPES)
 def test_an_answer_of_any_shape_is_never_a_traceback(data: st.DataObject, what: str, junk: Any) -> None:
     """Put something foreign at any one place of a real answer."""

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -44,7 +44,7 @@ def try_it(path: Path, data: bytes) -> None:
     assert all(str(f).isprintable() for f in [*errors, *warnings])
 
 
-fast = hypothesis_settings(max_examples=150, deadline=1000, suppress_health_check=[HealthCheck.too_slow])
+fast = hypothesis_settings(max_examples=150, deadline=10_000)
 
 
 @fast

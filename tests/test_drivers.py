@@ -365,7 +365,7 @@ def test_terms_survive_and_are_merged(tmp_path: Path) -> None:
         lambda rows: json.dumps({"version": 1, "groups": rows, "check": ""}).encode()
     )
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_file_is_either_read_or_put_aside(tmp_path: Path, content: bytes) -> None:
     for left in tmp_path.iterdir():
         left.unlink()

@@ -20,6 +20,8 @@ from l3ha.sim.explore.search import TICK, Search
 from l3ha.sim.explore.shape import ALL, Fault, Shape
 from l3ha.sim.explore.world import World
 
+pytestmark = pytest.mark.background
+
 TWIN = Fault.LIE_2 | Fault.SILENT_1 | Fault.ICL | Fault.HANG_B | Fault.AGENT_B | Fault.LINK_A2 | Fault.CUT_BA
 TWIN |= Fault.FREEZE_B | Fault.MOVE_B
 """Left out of the everyday run of two faults: the same on the other side is in. ``--faults 2`` has all."""
@@ -68,7 +70,7 @@ def test_one_fault_and_its_heal_anywhere_in_time(one_fault: Explored) -> None:
     assert v.stay == {Ending.ONE_AND_BACKUP: 5510, Ending.ONE: 783}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_two_faults_anywhere_in_time() -> None:
     found = explore(2, heals=False, leave_out=int(TWIN))
     nothing_forbidden(found)

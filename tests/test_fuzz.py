@@ -60,7 +60,6 @@ def test_mutations(decoder: Decoder) -> None:
         max_examples=decoder.examples,
         derandomize=True,
         database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(st.sampled_from(corpus), st.sampled_from(corpus), st.booleans(), edits)

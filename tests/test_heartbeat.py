@@ -127,13 +127,13 @@ def test_golden_vector() -> None:
     assert decode(bytes.fromhex(GOLDEN)) == BEAT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(beats())
 def test_round_trip(beat: Heartbeat) -> None:
     assert decode(encode(beat)) == beat
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(beats(), u64, u64, durations)
 def test_numbers_are_changed_and_read_in_place(beat: Heartbeat, sequence: int, echo: int, age: int) -> None:
     numbers, before = Numbers(sequence, echo, age), encode(beat)
@@ -416,14 +416,14 @@ def test_the_least_and_the_greatest_numbers_travel(number: int) -> None:
     assert decode(encode(beat)) == beat
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     assert isinstance(decode(data), Heartbeat | Dropped)
     assert isinstance(decode(b"\x01" + data), Heartbeat | Dropped)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_mutation(data: st.DataObject) -> None:
     """What decodes at all encodes again to the same meaning: nothing out of range gets in."""

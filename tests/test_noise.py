@@ -190,7 +190,7 @@ def test_missing_and_short_keys_are_refused() -> None:
         responder.read(initiator.write()[:32])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=80))
 def test_forged_answer_does_not_spoil_the_true_one(forged: bytes) -> None:
     initiator, responder = pair()
@@ -203,7 +203,7 @@ def test_forged_answer_does_not_spoil_the_true_one(forged: bytes) -> None:
     assert initiator.hash == responder.hash
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 47), st.integers(0, 7))
 def test_every_bit_of_the_first_message_counts(byte: int, bit: int) -> None:
     """Bit 255 of a public key is ignored by X25519 itself; the transcript hash still notices it."""

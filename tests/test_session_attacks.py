@@ -138,7 +138,7 @@ def test_clear() -> None:
     assert isinstance(two.receive(seal_word(one, b"x"), 0), Opened)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.binary(max_size=120), max_size=10), st.binary(max_size=90), st.sampled_from([1, 2, 3]))
 def test_any_bytes_change_nothing(noise: list[bytes], tail: bytes, kind: int) -> None:
     one, two = joined()
@@ -149,7 +149,7 @@ def test_any_bytes_change_nothing(noise: list[bytes], tail: bytes, kind: int) ->
     assert two.receive(seal_word(one, b"next"), 0) == Opened(b"next", 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_flipped_byte_of_a_genuine_packet_is_refused(data: st.DataObject) -> None:
     one, two = joined()
@@ -161,7 +161,7 @@ def test_any_flipped_byte_of_a_genuine_packet_is_refused(data: st.DataObject) ->
     assert two.handshakes == 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 30).flatmap(lambda n: st.lists(st.integers(0, n - 1), max_size=80)))
 def test_each_plaintext_at_most_once_in_any_order(order: list[int]) -> None:
     one, two = joined()
@@ -170,7 +170,7 @@ def test_each_plaintext_at_most_once_in_any_order(order: list[int]) -> None:
     assert out == [b"%d" % n for n in dict.fromkeys(order)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(0, 3 * WINDOW) | st.integers(2**63, 2**63 + WINDOW), max_size=60))
 def test_replay_window_is_a_set_with_a_horizon(counters: list[int]) -> None:
     window, used, newest = ReplayWindow(), set[int](), -1

@@ -40,6 +40,8 @@ from l3ha.wire.heartbeat import Heartbeat
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Wish
 
+pytestmark = pytest.mark.background
+
 SEEDS = Path(__file__).parent / "sim_seeds"
 FIXED = range(1, 2001)
 QUICK = Variant(boot=3 * SECOND, recover=SECOND, hold=3 * SECOND)
@@ -68,7 +70,6 @@ def play(seed: int) -> tuple[int, str, int, Duration, float, frozenset[str]]:
     return seed, text, outcome.events, outcome.simulated, time.process_time() - began, frozenset(outcome.rules)
 
 
-@pytest.mark.seeds
 @pytest.mark.timeout(1500)
 def test_fixed_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     began, events, simulated, busy = time.perf_counter(), 0, 0, 0.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from l3ha.base.names import LeaseEnd, Level
@@ -852,7 +852,7 @@ def run_story(story: list[Step], change: Callable[[bytes], bytes] = lambda data:
     return told.end()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(stories)
 def test_finally_the_routers_hold_the_wish(story: list[Step]) -> None:
     assert run_story(story)
@@ -888,5 +888,5 @@ def test_without_a_fresh_generation_routers_end_up_wrong(story: list[Step]) -> N
 
 
 def test_random_stories_find_that_too() -> None:
-    searched = settings(max_examples=20_000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    searched = settings(max_examples=20_000, database=None, derandomize=True, phases=[Phase.generate])
     find(stories, lambda s: not run_story(s, _without_generation), settings=searched)

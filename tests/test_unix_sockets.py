@@ -300,7 +300,7 @@ def test_nonsense_is_an_error_and_reaches_no_handler(tmp_path: Path, line: bytes
 
 
 @given(data=st.binary(min_size=1, max_size=300))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_get_an_error_line_and_the_next_client_is_served(tmp_path: Path, data: bytes) -> None:
     async def scene(a: Asking) -> None:
         _, bad = await say(a.path, data + b"\n")

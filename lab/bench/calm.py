@@ -11,20 +11,18 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from l3ha.base.time import MS, SECOND
 from lab.bench.campaign import BROKEN
 from lab.bench.footprint import measure as footprint
-from lab.bench.holes import LEAST_S, found
 from lab.bench.l3ha import L3ha, L3haFast
 from lab.bench.load import reason
 from lab.bench.record import Measure
 from lab.command import LabError
+from lab.holes import LEAST_MS, Hole, Watch
 from lab.routers import RouterKind
 from lab.topology import NODES
 
@@ -54,16 +52,17 @@ def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) ->
             for lab in labs.values():
                 for node in NODES:
                     lab.cli(node, "clear", "statistics")
-            with _busy(), _watched() as stood:
+            with _busy(), Watch() as watch:
                 time.sleep(60 * minutes)
-            say(f"the machine stood still for {', '.join(str(ms) for _, ms in stood) or 'no'} ms")
+                stood = watch.since(begin)
+            say(f"the machine stood still for {', '.join(f'{ms:.0f}' for _, ms in stood) or 'no'} ms")
             return [
                 *_cpu(quiet),
                 Measure(
                     SUBJECT,
-                    f"the machine itself stood still for more than {LEAST_S * 1000:.0f} ms, each time for",
+                    f"the machine itself stood still for more than {LEAST_MS:.0f} ms, each time for",
                     "ms",
-                    tuple(float(ms) for _, ms in stood) or (0.0,),
+                    tuple(ms for _, ms in stood) or (0.0,),
                     f"{len(stood)} times, all cores together",
                 ),
                 *(one for name, lab in labs.items() for one in _found(name, lab, begin, minutes, stood, say)),
@@ -83,26 +82,6 @@ def _busy() -> Iterator[None]:
             process.wait()
 
 
-@contextlib.contextmanager
-def _watched() -> Iterator[list[tuple[int, int]]]:
-    """When the machine stood still (``found``), known at the end."""
-    stood: list[tuple[int, int]] = []
-    with tempfile.TemporaryDirectory() as directory:
-        files = [Path(directory) / str(core) for core in sorted(os.sched_getaffinity(0))]
-        for file in files:
-            file.touch()
-        watching = [subprocess.Popen([sys.executable, "-m", "lab.bench.holes", f, f.name]) for f in files]
-        try:
-            yield stood
-            if any(process.poll() is not None for process in watching):
-                raise LabError("nobody watches the machine: real-time scheduling is not permitted")
-        finally:
-            for process in watching:
-                process.kill()
-                process.wait()
-        stood += found(files)
-
-
 def _cpu(quiet: dict[str, dict[str, tuple[float, int]]]) -> Iterator[Measure]:
     for name, parts in quiet.items():
         for part, (cpu, memory) in parts.items():
@@ -110,7 +89,7 @@ def _cpu(quiet: dict[str, dict[str, tuple[float, int]]]) -> Iterator[Measure]:
 
 
 def _found(
-    name: str, lab: L3ha, since: int, minutes: int, stood: list[tuple[int, int]], say: Callable[[str], None]
+    name: str, lab: L3ha, since: int, minutes: int, stood: list[Hole], say: Callable[[str], None]
 ) -> Iterator[Measure]:
     trouble = [event for node in NODES for event in _events(lab, node, since)]
     ours = [e for e in trouble if not any(end - ms * MS <= e["at"] <= end + _AFTERMATH for end, ms in stood)]
