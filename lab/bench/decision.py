@@ -5,7 +5,8 @@ A whole l3ha pair with real ExaBGP and routers. What is measured of each event a
     the cause --kernel--> seen in the node --l3ha: agent, disk, speaker--> command in ExaBGP's pipe --tap--> noted
 
 A listener in the node notes what the kernel tells, a tap in front of ExaBGP when commands come; what the tap adds is
-measured by itself. ExaBGP, BGP and the routers are not in the figures.
+measured by itself. ExaBGP, BGP and the routers are not in the figures. What happened while the machine itself stood
+still is void, and counted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from l3ha.base.time import SECOND
+from l3ha.base.time import MS, SECOND
 from l3ha.control.client import ControlError, ask
 from l3ha.control.protocol import Failover
 from lab.bench.l3ha import L3ha
@@ -26,6 +27,7 @@ from lab.bench.seen import datagrams, links, news
 from lab.bench.tap import commands, delays
 from lab.command import LabError
 from lab.faults import by_name as lab_fault
+from lab.holes import Watch
 from lab.keeper import Service
 from lab.observe import other, settle, until
 from lab.routers import RouterKind
@@ -33,9 +35,10 @@ from lab.topology import REPOSITORY, far_end, namespace
 
 SUBJECT = "Decision latency of l3ha"
 
-
 _TAPPED = 500
 """How often the tap's own delay is taken."""
+_STOOD_MS = 1.0
+"""Half of what a decision may take: an event in which the machine stood still for longer says nothing."""
 
 
 class Tapped(L3ha):
@@ -77,65 +80,72 @@ class _Event:
     """From what the whole is counted."""
     sight: str
     what: str
+    watch: Watch
     whole: list[float] = field(default_factory=list)
     seen: list[float] = field(default_factory=list)
+    void: int = 0
 
-    def note(self, begin: int, seen: int, command: int) -> None:
-        """One more, in nanoseconds of the monotonic clock."""
+    def note(self, begin: int, seen: int, command: int) -> str:
+        """One more, in nanoseconds of the monotonic clock; it in words."""
+        if self._stood_still(begin, command):
+            self.void += 1
+            return "void"
         self.whole.append((command - begin) / 1e6)
         self.seen.append((command - seen) / 1e6)
+        return f"{self.seen[-1]:.2f}"
+
+    def _stood_still(self, begin: int, end: int) -> bool:
+        wall = time.time_ns() - time.monotonic_ns()
+        return any(hole.end - hole.ms * MS < end + wall for hole in self.watch.since(begin + wall))
 
     def measures(self) -> list[Measure]:
         """The whole, and the node's part of it."""
+        void = f"{self.void} more were void" if self.void else ""
         return [
-            Measure(SUBJECT, f"{self.cause}: {self.what}", "ms", tuple(self.whole)),
+            Measure(SUBJECT, f"{self.cause}: {self.what}", "ms", tuple(self.whole), void),
             Measure(SUBJECT, f"… counted from {self.sight}", "ms", tuple(self.seen)),
         ]
 
 
 def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
-    """Carrier loss and a planned move, ``runs`` times each."""
+    """Carrier loss and a planned move, each until ``runs`` are not void, but at most twice as often."""
     lost = "carrier of one uplink lost"
-    gives_up = _Event(lost, "the kernel's message", "the node gives up")
-    takes_over = _Event(lost, "the datagram that grants it", "the node takes over")
-    moved = _Event("planned move requested", "the datagram that grants it", "the other node takes over")
     kernel: list[float] = []
-    with Watched(tag, RouterKind.FRR, traffic=False) as lab:
-        for number in range(1, runs + 1):
+    with Watch(_STOOD_MS) as watch, Watched(tag, RouterKind.FRR, traffic=False) as lab:
+        gives_up = _Event(lost, "the kernel's message", "the node gives up", watch)
+        takes_over = _Event(lost, "the datagram that grants it", "the node takes over", watch)
+        moved = _Event("planned move requested", "the datagram that grants it", "the other node takes over", watch)
+        events = (gives_up, takes_over, moved)
+        for number in range(1, 2 * runs + 1):
+            if all(len(event.seen) >= runs for event in events):
+                break
             active = settle(lab, within_s=60, steady_s=0.5)
             begin = _pull(lab, active)
             command = _first(lab, active, begin)
             told = next(link.at for link in links(lab.seen(active)) if link.at >= begin and not link.carrier)
             kernel.append((told - begin) / 1e6)
-            gives_up.note(begin, told, command)
-            _taken(lab, other(active), begin, takes_over)
+            took = [gives_up.note(begin, told, command), _taken(lab, other(active), begin, takes_over)]
             heal = lab_fault("one-uplink").heal
             assert heal is not None
             heal(lab, active)
             active = settle(lab, within_s=60, steady_s=0.5)
             begin = time.monotonic_ns()
             _request(lab, active)
-            _taken(lab, other(active), begin, moved)
-            say(
-                f"{number} decision: "
-                + " ".join(f"{one.seen[-1]:.2f}" for one in (gives_up, takes_over, moved))
-                + " ms"
-            )
+            took.append(_taken(lab, other(active), begin, moved))
+            say(f"{number} decision: {' '.join(took)} ms")
     return [
-        *gives_up.measures(),
-        *takes_over.measures(),
-        *moved.measures(),
+        *(one for event in events for one in event.measures()),
         Measure(SUBJECT, "share of the kernel: `ip link` to its message, carrier lost", "ms", tuple(kernel)),
         Measure(SUBJECT, "share of the tap, in every figure to a command", "ms", tuple(delays(_TAPPED))),
     ]
 
 
-def _taken(lab: Watched, node: str, begin: int, event: _Event) -> None:
+def _taken(lab: Watched, node: str, begin: int, event: _Event) -> str:
     command = _first(lab, node, begin)
     told = news(datagrams(lab.seen(node)), begin)
     if told is None or told.at > command:
         raise LabError(f"{node} took over before it was told")
-    event.note(begin, told.at, command)
+    return event.note(begin, told.at, command)
 
 
 def _request(lab: Tapped, active: str) -> None:
