@@ -79,16 +79,16 @@ class Flow:
         return [Packet(*record) for record in _RECORD.iter_unpack(data)]
 
     def latest(self) -> int:
-        """When the packet that came last was sent (monotonic clock, ns); 0: none came yet."""
-        try:
-            with self.path.open("rb") as file:
-                whole = file.seek(0, os.SEEK_END) // _RECORD.size
-                if not whole:
-                    return 0
-                file.seek((whole - 1) * _RECORD.size)
-                return int(_RECORD.unpack(file.read(_RECORD.size))[1])
-        except FileNotFoundError:
-            return 0
+        """When the packet that came last was sent (monotonic clock, ns); 0: none came yet.
+
+        Raises FileNotFoundError where the lab is gone, or not yet there.
+        """
+        with self.path.open("rb") as file:
+            whole = file.seek(0, os.SEEK_END) // _RECORD.size
+            if not whole:
+                return 0
+            file.seek((whole - 1) * _RECORD.size)
+            return int(_RECORD.unpack(file.read(_RECORD.size))[1])
 
     def open(self, since: int, within_s: float) -> None:
         """Wait for a packet that was sent at or after ``since``, and begin to keep packets with it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ SUBJECT = "The machine during the comparison"
 _STEADY_S = 0.5
 """How long a pair must be well before a fault; the mending of the last one has already been watched for longer."""
 _END_S = 15.0
+"""How long all workers together may take to notice that their labs are gone."""
 
 
 class Round(NamedTuple):
@@ -98,8 +100,9 @@ class Campaign:
         for lab in list(self._labs.values()):
             with contextlib.suppress(*BROKEN):  # its worker may be removing it, too
                 lab.down()
+        end = time.monotonic() + _END_S
         for worker in workers:
-            worker.join(_END_S)
+            worker.join(max(0.0, end - time.monotonic()))
 
     def _work(self, tag: str) -> None:
         try:
