@@ -23,7 +23,7 @@ PRIORITY = 50
 LEAST_MS = 20.0
 """A hole shorter than that is no trouble to anybody's timers."""
 
-_STEPS = 4
+_STEPS = 2
 """It looks so often within the shortest hole that is noted."""
 
 

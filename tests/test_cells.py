@@ -30,7 +30,7 @@ Step: TypeAlias = tuple[Facts, dict[str, object]]
 HOLD, ACTIVE, BACKUP, INELIGIBLE = SrgState.HOLD, SrgState.ACTIVE, SrgState.BACKUP, SrgState.INELIGIBLE
 
 FAILED: Step = (facts(eligible=False), {})
-ASKED: Step = (facts(replace(CLAIM, priority=250, reach=frozenset({"r1", "r2", "r3"}))), {})
+ASKED: Step = (facts(CLAIM._replace(priority=250, reach=frozenset({"r1", "r2", "r3"}))), {})
 LEFT: Step = (facts(peer(state=INELIGIBLE, grant=Term(6), grant_left=SECOND, seen=Term(6))), {})
 BOUND: Step = (facts(SILENT_PEER, win=9), {"grant": Grant(Term(6), NodeId(2), T0 + SECOND)})
 WON: Step = (facts(SILENT_PEER, win=2), {})

@@ -40,7 +40,7 @@ def words(node: int, incarnation: int = 7, **changes: object) -> Heartbeat:
         reach=("r1",),
         srgs=(),
     )
-    return replace(beat, **changes)  # type: ignore[arg-type]
+    return beat._replace(**changes)  # type: ignore[arg-type]
 
 
 class Link:
@@ -181,12 +181,12 @@ def inject(x: Link, path: str, beat: Heartbeat) -> None:
 def test_authentic_nonsense_is_counted_by_reason() -> None:
     x = link()
     newest = x.ends[1].paths["icl"].newest
-    good = replace(words(2), path="icl", sequence=newest + 1000)
-    inject(x, "icl", replace(good, cluster="other"))
-    inject(x, "icl", replace(good, node=NodeId(1)))
+    good = words(2)._replace(path="icl", sequence=newest + 1000)
+    inject(x, "icl", good._replace(cluster="other"))
+    inject(x, "icl", good._replace(node=NodeId(1)))
     inject(x, "r1", good)
-    inject(x, "icl", replace(good, sequence=newest))
-    inject(x, "icl", replace(good, incarnation=6))
+    inject(x, "icl", good._replace(sequence=newest))
+    inject(x, "icl", good._replace(incarnation=6))
     found = x.drops(1)
     for reason in (Drop.WRONG_CLUSTER, Drop.WRONG_NODE, Drop.WRONG_PATH, Drop.STALE, Drop.OLD_INCARNATION):
         assert found[reason] == 1, reason
@@ -199,8 +199,8 @@ def test_authentic_nonsense_is_counted_by_reason() -> None:
 def test_facts_come_from_the_newest_words_over_all_paths() -> None:
     x = link()
     top = max(p.newest for p in x.ends[1].paths.values())
-    inject(x, "r1", replace(words(2), path="r1", sequence=top + 10, reach=("r1", "r2")))
-    inject(x, "icl", replace(words(2), path="icl", sequence=top + 5, reach=()))
+    inject(x, "r1", words(2)._replace(path="r1", sequence=top + 10, reach=("r1", "r2")))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=top + 5, reach=()))
     beat = x.ends[1].beat
     assert beat is not None and beat.reach == ("r1", "r2"), "a slow path cannot bring back an older fact"
 
@@ -293,7 +293,7 @@ def test_the_very_first_word_counts() -> None:
     x = keyed()
     end = x.ends[1]
     before = end.paths["icl"].received
-    inject(x, "icl", replace(words(2), path="icl", sequence=1))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=1))
     assert end.beat is not None and end.heard_ever and end.heard(x.now) and end.paths["icl"].received == before + 1
     assert [n.text for n in x.notes] == ["first words of n2: l3ha 1, node ONLINE"]
     assert not end.contact and end.age(x.now) > 1_000_000 * SECOND, "it echoes nothing of ours"
@@ -316,9 +316,9 @@ def test_news_is_what_a_decision_may_depend_on() -> None:
     x = link()
     end, told = x.ends[1], []
     for _ in range(2):
-        inject(x, "icl", replace(words(2), path="icl", sequence=1000 + len(told)))
+        inject(x, "icl", words(2)._replace(path="icl", sequence=1000 + len(told)))
         told.append(end.news)
-    inject(x, "icl", replace(words(2), path="icl", sequence=2000, reach=()))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=2000, reach=()))
     assert (told[-1], end.news) == (False, True), "what only repeats is none"
     x.cut = {(1, p) for p in ALL}
     x.run(3 * T_DET)
@@ -334,7 +334,7 @@ def test_a_peer_is_asked_anew_after_half_of_t_det_of_silence() -> None:
     x = link()
     end = x.ends[1]
     heard = x.now - MS
-    inject(x, "icl", replace(words(2), path="icl", sequence=5000))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=5000))
     heard = x.now
     assert end.tick(heard + T_DET // 2) == []
     assert len(end.tick(heard + T_DET // 2 + 1)) == 3, "on every path"
@@ -426,7 +426,7 @@ def test_an_echo_of_a_sequence_that_is_long_forgotten_proves_nothing() -> None:
         x.ends[1].beats(x.words[1], x.now, every=True)
     assert all(len(p.times) == 256 for p in x.ends[1].paths.values())
     until = x.ends[1].paths["icl"].until
-    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=old))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9000, echo=old))
     assert x.ends[1].paths["icl"].until == until and x.ends[1].paths["icl"].heard == x.now
 
 
@@ -437,11 +437,11 @@ def test_an_echo_is_fresh_for_less_than_t_det() -> None:
     sent = max(path.times)
     x.now += T_DET
     until = path.until
-    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=sent))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9000, echo=sent))
     assert path.until == until, "exactly T_det old: no more"
     assert x.ends[1].age(x.now) == T_DET
     x.now -= 1
-    inject(x, "icl", replace(words(2), path="icl", sequence=9001, echo=sent))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9001, echo=sent))
     assert path.until == x.now + T_DET
 
 
@@ -460,7 +460,7 @@ def test_our_words_are_wanted_at_once_by_a_peer_that_has_just_come_into_contact(
     end, seen = x.ends[1], []
     x.ends[1].beats(x.words[1], x.now, every=True)
     for n, (name, path) in enumerate(end.paths.items()):
-        beat = replace(words(2), path=name, sequence=9000 + n, echo=max(path.times))
+        beat = words(2)._replace(path=name, sequence=9000 + n, echo=max(path.times))
         data = x.ends[2].session.seal(encode(beat), x.now)
         assert data is not None
         seen.append(end.receive(Datagram(name, address(2, name), 255, data), x.now)[2])
@@ -479,7 +479,7 @@ def test_after_a_sleep_nothing_sent_before_it_proves_a_path() -> None:
     assert len(end.tick(now)) == 3, "the peer may have gone on without us: a new session at once"
     assert end.heard(now + T_DET - 1) and not end.heard(now + T_DET)
     x.now = now
-    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=before))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9000, echo=before))
     assert not end.contact and end.heard(now)
 
 
@@ -517,7 +517,7 @@ def test_the_first_word_after_silence_is_news_though_it_says_the_same() -> None:
     assert not x.ends[1].heard(x.now)
     told = []
     for n in range(2):
-        inject(x, "icl", replace(words(2), path="icl", sequence=9000 + n))
+        inject(x, "icl", words(2)._replace(path="icl", sequence=9000 + n))
         told.append(x.ends[1].news)
     assert told == [True, False]
 
@@ -527,14 +527,14 @@ def test_no_round_trip_is_negative() -> None:
     x.ends[1].beats(x.words[1], x.now, every=True)
     sent = max(x.ends[1].paths["icl"].times)
     x.now += MS
-    inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=sent, echo_age=SECOND))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9000, echo=sent, echo_age=SECOND))
     assert x.ends[1].paths["icl"].rtt == 0
 
 
 def test_of_two_words_with_one_number_the_first_stands() -> None:
     x = link()
-    inject(x, "icl", replace(words(2), path="icl", sequence=9000))
-    inject(x, "r1", replace(words(2), path="r1", sequence=9000, reach=()))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9000))
+    inject(x, "r1", words(2)._replace(path="r1", sequence=9000, reach=()))
     beat = x.ends[1].beat
     assert beat is not None and beat.reach == ("r1",)
 
@@ -546,7 +546,7 @@ def test_a_new_process_of_the_peer_counts_from_one_again_on_every_path() -> None
     x.mute = True
     x.run(100 * MS)
     for path, number in (("r1", 2), ("r2", 3), ("icl", 1)):
-        inject(x, path, replace(words(2), incarnation=8, path=path, sequence=number))
+        inject(x, path, words(2)._replace(incarnation=8, path=path, sequence=number))
     assert Drop.STALE not in x.drops(1) and [p.newest for p in x.ends[1].paths.values()] == [1, 2, 3]
 
 
@@ -557,7 +557,7 @@ def test_a_witness_that_fell_t_det_before_the_end_is_one_and_no_later() -> None:
         fell = max(end.paths["r1"].until, end.paths["r2"].until)
         x.now = fell - 1
         end.beats(x.words[1], x.now, every=True)
-        inject(x, "icl", replace(words(2), path="icl", sequence=9000, echo=max(end.paths["icl"].times)))
+        inject(x, "icl", words(2)._replace(path="icl", sequence=9000, echo=max(end.paths["icl"].times)))
         end.expire(fell)
         assert x.up(1) == {"icl"}
         end.expire(fell + T_DET + late)
@@ -712,7 +712,7 @@ def test_a_path_that_proves_nothing_brings_nothing_forward() -> None:
 
 def seen(end: IclPeer, now: Instant) -> tuple[object, ...]:
     """All that anybody asks of a peer."""
-    beat = end.beat and replace(end.beat, path="", sequence=0, echo=0, echo_age=0)
+    beat = end.beat and end.beat._replace(path="", sequence=0, echo=0, echo_age=0)
     paths = [(p.up, p.since, p.until, p.alone, p.heard, p.proved, p.newest, p.rtt) for p in end.paths.values()]
     times = (end.ends, end.falls, end.silence(now), end.heard(now), end.age(now), end.next_deadline(now))
     return beat, paths, times, end.contact, end.news, end.differs(), dict(end.session.drops)
@@ -733,7 +733,7 @@ def test_what_is_not_read_again_would_have_said_nothing_new(seed: int, monkeypat
     )
     say = [
         *({}, {"reach": ("r1", "r2")}, {"digest": b"12345678", "sections": (("srg.1", b"1234"),)}, {"srgs": (group,)}),
-        *({"srgs": (replace(group, grant=Term(3), grant_to=NodeId(1), grant_left=SECOND),)}, {"software": "2"}),
+        *({"srgs": (group._replace(grant=Term(3), grant_to=NodeId(1), grant_left=SECOND),)}, {"software": "2"}),
         *({"incarnation": 9}, {"intent": Intent.RESTARTING, "grace": SECOND}, {"cluster": "other"}),
     ]
     newest = max(p.newest for p in ends[0][0].ends[1].paths.values())
@@ -744,8 +744,8 @@ def test_what_is_not_read_again_would_have_said_nothing_new(seed: int, monkeypat
         saying = chance.randrange(len(say)) if chance.random() < 0.15 else saying
         newest += 1
         path = chance.choice(sorted(ALL))
-        beat = replace(words(2), path=path, sequence=newest - chance.choice((0, 0, 0, 0, 1, 2, 5)), **say[saying])
-        beat = replace(beat, echo=chance.randint(1, 60), echo_age=chance.randint(0, 9) * MS)
+        beat = words(2)._replace(path=path, sequence=newest - chance.choice((0, 0, 0, 0, 1, 2, 5)), **say[saying])
+        beat = beat._replace(echo=chance.randint(1, 60), echo_age=chance.randint(0, 9) * MS)
         copies.append((path, encode(beat)))
         if chance.random() < 0.2:
             copies.append(copies[chance.randrange(len(copies))])
@@ -781,7 +781,7 @@ def test_words_that_were_not_read_again_tell_of_a_newer_session_all_the_same() -
         x.run(500 * MS)
     newest, earlier, *_ = x.ends[2].session._confirmed
     assert newest.created > earlier.created
-    forged = replace(words(2, incarnation=6), path="icl", sequence=1)
+    forged = words(2, incarnation=6)._replace(path="icl", sequence=1)
     sealed = earlier.seal(encode(forged))
     x.deliver(1, Datagram("icl", address(2, "icl"), 255, sealed))
     assert x.drops(1)[Drop.OLD_INCARNATION] == 1
@@ -793,12 +793,12 @@ def test_words_that_come_late_do_not_change_the_age_of_newer_ones() -> None:
     top = max(p.newest for p in end.paths.values())
     first, *_, last = end.paths["r1"].times
     for path, sequence, echo in (("icl", top + 10, max(end.paths["icl"].times)), ("r1", top + 5, first)):
-        inject(x, path, replace(words(2), path=path, sequence=sequence, echo=echo))
+        inject(x, path, words(2)._replace(path=path, sequence=sequence, echo=echo))
         assert end.age(x.now) == x.now - end.paths["icl"].times[max(end.paths["icl"].times)]
-    inject(x, "r1", replace(words(2), path="r1", sequence=top + 7, echo=last))
-    inject(x, "icl", replace(words(2), path="icl", sequence=top + 9))
+    inject(x, "r1", words(2)._replace(path="r1", sequence=top + 7, echo=last))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=top + 9))
     assert x.drops(1)[Drop.STALE] == 1
-    inject(x, "icl", replace(words(2), path="icl", sequence=top + 11))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=top + 11))
     assert end.age(x.now) > 500 * SECOND, "an echo of nothing: their age is unknown"
 
 
@@ -810,8 +810,8 @@ def test_words_that_promise_are_news_each_time() -> None:
         *(True, True, False, False, Verdict.WIN, True, 100, bytes(4)),
     )
     for sequence, path in ((9000, "r1"), (9001, "icl")):
-        inject(x, path, replace(words(2), path=path, sequence=sequence, srgs=(group,)))
+        inject(x, path, words(2)._replace(path=path, sequence=sequence, srgs=(group,)))
         assert x.ends[1].news
-    inject(x, "icl", replace(words(2), path="icl", sequence=9002, srgs=()))
-    inject(x, "r1", replace(words(2), path="r1", sequence=9003, srgs=()))
+    inject(x, "icl", words(2)._replace(path="icl", sequence=9002, srgs=()))
+    inject(x, "r1", words(2)._replace(path="r1", sequence=9003, srgs=()))
     assert not x.ends[1].news

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from l3ha.base.names import Level
 from l3ha.base.time import MS, SECOND, Instant
-from l3ha.core.ledger import RETRY, YOUNG, Ledger
+from l3ha.core.ledger import MAX_FORESEEN, RETRY, YOUNG, Ledger, Target
 from l3ha.wire.wish import Attributes
 
 T0: Instant = 1_000 * SECOND
@@ -111,3 +113,76 @@ def test_memory_is_bounded_and_keeps_what_is_wished(monkeypatch: pytest.MonkeyPa
     do(ledger, T0 + YOUNG)
     ledger.resync()
     assert do(ledger, T0 + YOUNG) == [], "the one that was withdrawn is forgotten, those that are wished are not"
+
+
+B = Attributes("192.0.2.1", local_preference=300)
+POOL = (*(f"198.51.100.{n}/32" for n in range(4)), "2001:db8::/48")
+
+
+def anything(chance: random.Random) -> Target:
+    return {p: chance.choice([(Level.LOW, A), (Level.HIGH, B)]) for p in POOL if chance.random() < 0.7}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_what_was_planned_ahead_is_what_would_be_planned_now(seed: int) -> None:
+    """Two ledgers live through the same; only one foresees. Whatever happened in between, they plan the same."""
+    chance = random.Random(seed)
+    plain, wise = Ledger("192.0.2.9"), Ledger("192.0.2.9")
+    both = (plain, wise)
+    coming: list[Target] = [anything(chance)]
+    now = T0
+    for ledger in both:
+        ledger.session(up=True, now=now)
+        ledger.aim(coming[0])
+    for _ in range(40):
+        now += chance.choice([MS, RETRY, YOUNG])
+        one = chance.random()
+        match chance.choice(3 * ["work", "aim", "foresee"] + ["session", "found", "retry"]):
+            case "work":
+                while plain.rank is not None and chance.random() < 0.9:
+                    for ledger in both:
+                        ledger.ended(ledger.take(), taken=one < 0.8, reason="no", now=now)
+            case "aim":
+                target = chance.choice([*coming, anything(chance)])
+                for ledger in both:
+                    ledger.aim(target)
+            case "foresee":
+                coming = [*coming[-1:], anything(chance)]
+                wise.foresee(coming[-1])
+            case "session":
+                for ledger in both:
+                    ledger.session(up=one < 0.8, now=now)
+            case "found":
+                for ledger in both:
+                    ledger.found(POOL[int(one * len(POOL))], "192.0.2.1")
+                    ledger.settle()
+            case "retry":
+                for ledger in both:
+                    ledger.retry(now)
+        assert plain._plan == wise._plan
+
+
+def test_a_plan_that_was_foreseen_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(TARGET)
+    higher = dict.fromkeys(TARGET, (Level.HIGH, B))
+    ledger.foresee(higher)
+    do(ledger, T0)
+    made: list[Target] = []
+    plan = ledger._jobs
+    monkeypatch.setattr(ledger, "_jobs", lambda target: made.append(target) or plan(target))
+    for _ in range(2):
+        ledger.foresee(higher)
+        ledger.foresee(TARGET)
+    assert made == [higher, TARGET], "not while there was something to do, and then once each"
+    ledger.aim(higher)
+    assert made == [higher, TARGET] and len(ledger._plan) == 1
+    assert do(ledger, T0) == [] and ledger.complete
+    ledger.aim(TARGET)
+    assert len(ledger._plan) == 1, "what was planned before the neighbor held something else is forgotten"
+    do(ledger, T0)
+    ledger.foresee({})
+    ledger.foresee(TARGET)
+    ledger.foresee(dict(TARGET))
+    assert len(ledger._foreseen) == MAX_FORESEEN

@@ -40,7 +40,7 @@ def giving() -> SrgMachine:
 def taking(**changes: object) -> SrgMachine:
     """ACTIVE by a planned move of n2, and not verified yet."""
     m = machine(SrgState.BACKUP)
-    m.step(facts(replace(GIVER, **changes)), T0)  # type: ignore[arg-type]
+    m.step(facts(GIVER._replace(**changes)), T0)  # type: ignore[arg-type]
     assert m.state is SrgState.ACTIVE and not m.verified
     return m
 
@@ -59,7 +59,7 @@ def test_every_precondition_says_the_fact_behind_it() -> None:
         "same routes and floating addresses": (True, "same"),
         "no grant is alive": (True, "none"),
     }
-    worse = replace(SILENT_PEER, state=SrgState.HOLD, eligible=False, ready=False, reach=frozenset(), same_routes=False)
+    worse = SILENT_PEER._replace(state=SrgState.HOLD, eligible=False, ready=False, reach=frozenset(), same_routes=False)
     m = machine(SrgState.ACTIVE)
     m.grant = Grant(Term(6), NodeId(2), T0 + 250 * MS)
     assert checks(m, facts(worse)) == {
@@ -94,7 +94,7 @@ def test_a_move_is_described_at_both_ends() -> None:
     assert "n2 is ACTIVE after 4 ms" in texts(notes)
     assert (m.state, m.level, m.draining) == (SrgState.BACKUP, Level.HIGH, True)
     assert m.describe_move(T0 + 5 * MS) == "to node 2 (operator): covering until it is verified, 5 ms"
-    notes = m.step(facts(replace(TAKER, verified=True)), T0 + 30 * MS)
+    notes = m.step(facts(TAKER._replace(verified=True)), T0 + 30 * MS)
     assert texts(notes) == ["n2 verified after 30 ms: the planned move is complete"]
     assert m.describe_move(T0 + 31 * MS) is None
     assert taking().describe_move(T0) == "verifying" and machine(SrgState.BACKUP).describe_move(T0) is None
@@ -126,7 +126,7 @@ def test_what_is_no_trouble_is_no_alarm() -> None:
 def test_a_request_is_for_now_or_never() -> None:
     m = machine(SrgState.BACKUP)
     m.request_move(None, "operator")
-    m.step(facts(replace(GIVER, grant=None)), T0)
+    m.step(facts(GIVER._replace(grant=None)), T0)
     m.step(facts(GIVER), T0 + MS)
     assert m.state is SrgState.ACTIVE
     assert rule(m, facts(), T0 + 2 * MS) is None, "it was not ACTIVE when it was asked"
@@ -164,15 +164,15 @@ def test_a_request_names_its_peer() -> None:
 def test_the_cover_ends_t_bgp_after_the_proof_and_t_drain_after_the_change_at_the_latest() -> None:
     m = giving()
     m.step(facts(TAKER), T0)
-    m.step(facts(replace(TAKER, verified=True)), T0 + 10 * MS)
-    m.step(facts(replace(TAKER, verified=True)), T0 + 10 * MS + TIMERS.bgp - 1)
+    m.step(facts(TAKER._replace(verified=True)), T0 + 10 * MS)
+    m.step(facts(TAKER._replace(verified=True)), T0 + 10 * MS + TIMERS.bgp - 1)
     assert m.level is Level.HIGH
-    m.step(facts(replace(TAKER, verified=True)), T0 + 10 * MS + TIMERS.bgp)
+    m.step(facts(TAKER._replace(verified=True)), T0 + 10 * MS + TIMERS.bgp)
     assert m.level is Level.MEDIUM
     m = giving()
     m.step(facts(TAKER), T0)
-    m.step(facts(replace(TAKER, verified=True)), T0 + TIMERS.drain - 1)
-    m.step(facts(replace(TAKER, verified=True)), T0 + TIMERS.drain)
+    m.step(facts(TAKER._replace(verified=True)), T0 + TIMERS.drain - 1)
+    m.step(facts(TAKER._replace(verified=True)), T0 + TIMERS.drain)
     assert m.level is Level.MEDIUM, "a late proof does not lengthen it"
 
 
@@ -188,7 +188,7 @@ def test_a_move_is_looked_after_as_long_as_its_proof_may_take() -> None:
 def test_an_active_peer_of_an_older_number_has_not_taken_the_move() -> None:
     m = giving()
     m.state = SrgState.BACKUP
-    m.step(facts(replace(TAKER, term=Term(5))), T0 + MS)
+    m.step(facts(TAKER._replace(term=Term(5))), T0 + MS)
     assert m.describe_move(T0) == "to node 2 (operator): granted, 0 ms" and m.grant is not None
 
 
@@ -256,7 +256,7 @@ def test_a_proof_ends_with_the_next_move() -> None:
 def test_how_a_group_came_here_is_said() -> None:
     assert taking().reason == "planned move from n2; term 6"
     m = machine(SrgState.BACKUP)
-    m.step(facts(replace(GIVER, state=SrgState.INELIGIBLE)), T0)
+    m.step(facts(GIVER._replace(state=SrgState.INELIGIBLE)), T0)
     assert m.reason == "left to us by n2; term 6" and m.describe_move(T0) is None
 
 
@@ -264,7 +264,7 @@ def test_a_group_that_came_back_is_not_handed_over_a_third_time() -> None:
     """Nobody to hand back to: the peer has just failed to take it."""
     m = giving()
     m.step(facts(TAKER), T0 + MS)
-    back = replace(TAKER, confirmed=False, grant=Term(7), grant_left=SECOND, seen=Term(7))
+    back = TAKER._replace(confirmed=False, grant=Term(7), grant_left=SECOND, seen=Term(7))
     m.step(facts(back), T0 + TIMERS.verify)
     assert m.state is SrgState.ACTIVE and m.term == 7
     unproved = facts(peer(seen=Term(7)))
@@ -295,12 +295,12 @@ def preempting(maximum: int = 1) -> SrgMachine:
 def taken_and_lost(m: SrgMachine, now: Instant, priority: int = 100) -> None:
     """n2 gives the group to us, and takes it again in a duel."""
     term = m.seen + 1
-    holder = replace(ACTIVE, priority=priority, term=m.seen, seen=m.seen)
-    m.step(facts(replace(holder, confirmed=False, grant=Term(term), grant_left=SECOND, seen=Term(term))), now)
+    holder = ACTIVE._replace(priority=priority, term=m.seen, seen=m.seen)
+    m.step(facts(holder._replace(confirmed=False, grant=Term(term), grant_left=SECOND, seen=Term(term))), now)
     assert m.state is SrgState.ACTIVE
-    m.step(facts(replace(ACTIVE, priority=250, term=Term(term + 1), seen=Term(term + 1))), now + MS)
+    m.step(facts(ACTIVE._replace(priority=250, term=Term(term + 1), seen=Term(term + 1))), now + MS)
     assert m.state is SrgState.BACKUP
-    m.step(facts(replace(ACTIVE, term=m.seen, seen=m.seen)), now + 2 * MS)
+    m.step(facts(ACTIVE._replace(term=m.seen, seen=m.seen)), now + 2 * MS)
 
 
 def test_preemption_waits_for_its_window() -> None:
@@ -327,14 +327,14 @@ def test_a_great_limit_is_a_limit_too() -> None:
 
 def test_preemption_asks_a_confirmed_active_peer_in_contact_only() -> None:
     m = preempting()
-    for other in (replace(ACTIVE, confirmed=False), replace(ACTIVE, contact=False), peer()):
+    for other in (ACTIVE._replace(confirmed=False), ACTIVE._replace(contact=False), peer()):
         assert not m.wants(facts(other), T0 + 9 * SECOND)
     assert not machine(SrgState.BACKUP).wants(facts(ACTIVE), T0 + 9 * SECOND), "not configured"
 
 
 def test_a_move_that_nobody_asked_for_is_no_preemption() -> None:
     m = preempting()
-    better = replace(ACTIVE, priority=250)
+    better = ACTIVE._replace(priority=250)
     m.step(facts(better), T0 + SECOND)
     taken_and_lost(m, T0 + 2 * SECOND, priority=250)
     assert m.wants(facts(ACTIVE), T0 + 10 * SECOND), "the operator's move does not count"
@@ -345,7 +345,7 @@ def test_a_deadline_for_preemption_and_the_election() -> None:
     m.reconfigure(replace(GROUP, preempt=replace(OFTEN, stable_for=700 * MS)), TIMERS)
     assert m.deadline(facts(ACTIVE), T0) == T0 + 700 * MS
     new = SrgMachine(GROUP, NodeId(1), TIMERS, None, T0)
-    young = facts(replace(peer(), contact_since=T0))
+    young = facts(peer()._replace(contact_since=T0))
     new.step(young, T0)
     assert new.deadline(young, T0) == T0 + 2 * TIMERS.heartbeat
     assert new.deadline(young, T0 + 2 * TIMERS.heartbeat) == T0 + TIMERS.noactive + TIMERS.elect - 2 * TIMERS.heartbeat
@@ -425,7 +425,7 @@ def test_silence_is_of_an_active_peer_only() -> None:
     """A peer that is still heard, but not as ACTIVE, holds nothing."""
     m = machine(SrgState.BACKUP)
     m.step(facts(SILENT_PEER), T0 - MS)
-    assert rule(m, facts(replace(SILENT_PEER, heard=True), witness_alive=True)) is Rule.SILENCE
+    assert rule(m, facts(SILENT_PEER._replace(heard=True), witness_alive=True)) is Rule.SILENCE
 
 
 def test_a_lone_machine_is_looked_at_when_t_boot_is_over() -> None:

@@ -33,15 +33,15 @@ def online() -> NodeMachine:
 
 def test_hold_until_the_gates_open() -> None:
     node = NodeMachine(GROUP, TIMERS, T0)
-    node.step(replace(GOOD, sessions_up=False), T0 + 1)
+    node.step(GOOD._replace(sessions_up=False), T0 + 1)
     assert node.state is NodeState.HOLD and node.level is Level.LOW and node.fit
-    node.step(replace(GOOD, sessions_up=False), T0 + TIMERS.boot)
+    node.step(GOOD._replace(sessions_up=False), T0 + TIMERS.boot)
     assert node.state is NodeState.ONLINE, "T_boot does not wait for a dead router for ever"
 
 
 def test_isolated_by_monitors_shuts_and_signals() -> None:
     node = online()
-    effects = node.step(replace(GOOD, failed_weight=100), T0)
+    effects = node.step(GOOD._replace(failed_weight=100), T0)
     assert node.state is NodeState.ISOLATED and node.level is Level.LOW and not node.fit
     assert SetInterfaces(("eth2",), False) in effects and SetFailureRoute("192.0.2.1/32", True) in effects
     effects = node.step(GOOD, T0 + 1)
@@ -55,19 +55,19 @@ def test_isolated_by_monitors_shuts_and_signals() -> None:
 
 def test_isolated_without_contact_and_reach() -> None:
     node = online()
-    alone = replace(GOOD, contact=False, reach=False)
+    alone = GOOD._replace(contact=False, reach=False)
     node.step(alone, T0)
     node.step(alone, T0 + TIMERS.settle - 1)
     assert node.state is NodeState.ONLINE
     effects = node.step(alone, T0 + TIMERS.settle)
     assert node.state is NodeState.ISOLATED
     assert not any(isinstance(e, SetInterfaces) for e in effects), "shutting interfaces would keep it isolated"
-    node.step(replace(alone, contact=True), T0 + 2 * TIMERS.settle)
+    node.step(alone._replace(contact=True), T0 + 2 * TIMERS.settle)
     assert node.state is NodeState.HOLD
 
 
 def test_one_of_contact_and_reach_is_enough() -> None:
-    for facts in (replace(GOOD, contact=False), replace(GOOD, reach=False)):
+    for facts in (GOOD._replace(contact=False), GOOD._replace(reach=False)):
         node = online()
         node.step(facts, T0)
         node.step(facts, T0 + 60 * SECOND)
@@ -77,7 +77,7 @@ def test_one_of_contact_and_reach_is_enough() -> None:
 def test_maintenance_waits_for_the_groups() -> None:
     node = online()
     node.request_maintenance(True, T0)
-    busy = replace(GOOD, occupied=True)
+    busy = GOOD._replace(occupied=True)
     node.step(busy, T0 + 1)
     assert node.state is NodeState.ONLINE
     node.step(GOOD, T0 + 2)
@@ -88,7 +88,7 @@ def test_maintenance_waits_for_the_groups() -> None:
 
     node = online()
     node.request_maintenance(True, T0)
-    node.step(replace(busy, alone=True), T0 + 1)
+    node.step(busy._replace(alone=True), T0 + 1)
     assert node.state is NodeState.OFFLINE, "nobody to move to: the operator's word counts"
 
 
@@ -96,7 +96,7 @@ def test_maintenance_is_given_up_when_a_group_cannot_move() -> None:
     """The peer died meanwhile: going OFFLINE would leave nobody serving."""
     node = online()
     node.request_maintenance(True, T0)
-    busy = replace(GOOD, occupied=True)
+    busy = GOOD._replace(occupied=True)
     node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify - 1)
     assert node.maintenance
     (note,) = node.step(busy, T0 + TIMERS.grant + TIMERS.drain + TIMERS.verify)
@@ -106,15 +106,15 @@ def test_maintenance_is_given_up_when_a_group_cannot_move() -> None:
 
 def test_failure_actions_of_an_earlier_process_are_taken_back() -> None:
     node = NodeMachine(GROUP, TIMERS, T0)
-    assert node.step(replace(GOOD, judged=False, sessions_up=False), T0 + 1) == []
-    effects = node.step(replace(GOOD, sessions_up=False), T0 + 2)
+    assert node.step(GOOD._replace(judged=False, sessions_up=False), T0 + 1) == []
+    effects = node.step(GOOD._replace(sessions_up=False), T0 + 2)
     assert effects == [SetInterfaces(("eth2",), True), SetFailureRoute("192.0.2.1/32", False)]
-    assert node.step(replace(GOOD, sessions_up=False), T0 + 3) == [], "once"
+    assert node.step(GOOD._replace(sessions_up=False), T0 + 3) == [], "once"
 
 
 def test_a_reload_takes_back_actions_that_are_no_longer_asked_for() -> None:
     node = online()
-    node.step(replace(GOOD, failed_weight=100), T0)
+    node.step(GOOD._replace(failed_weight=100), T0)
     undone = node.reconfigure(replace(GROUP, shutdown_on_failure=(), failure_route=None), TIMERS)
     assert undone == [SetInterfaces(("eth2",), True), SetFailureRoute("192.0.2.1/32", False)]
 
@@ -124,15 +124,15 @@ def test_the_next_look_is_when_something_may_fit() -> None:
     assert (node.since, node.deadline(T0)) == (T0, T0 + TIMERS.settle)
     node.step(GOOD, T0 + 1)
     assert node.deadline(T0 + 1) == T0 + 1 + TIMERS.recover, "clean since then"
-    node.step(replace(GOOD, contact=False, reach=False), T0 + 4 * SECOND)
+    node.step(GOOD._replace(contact=False, reach=False), T0 + 4 * SECOND)
     assert node.deadline(T0 + 4 * SECOND) == T0 + 4 * SECOND + TIMERS.settle
-    node.step(replace(GOOD, contact=False, reach=False), T0 + 4 * SECOND + TIMERS.settle)
+    node.step(GOOD._replace(contact=False, reach=False), T0 + 4 * SECOND + TIMERS.settle)
     assert node.state is NodeState.ISOLATED and node.deadline(T0 + TIMERS.boot) is None
 
 
 def test_only_what_takes_the_node_out_of_service_is_an_alarm() -> None:
     node = online()
-    down = node.step(replace(GOOD, failed_weight=100), T0)
+    down = node.step(GOOD._replace(failed_weight=100), T0)
     back = node.step(GOOD, T0 + SECOND) + node.step(GOOD, T0 + SECOND + TIMERS.recover)
     alarms = [e.alarm for e in down + back if isinstance(e, Note)]
     assert alarms == [True, False]
@@ -140,7 +140,7 @@ def test_only_what_takes_the_node_out_of_service_is_an_alarm() -> None:
 
 def test_a_node_that_never_met_anybody_is_not_isolated_before_t_boot() -> None:
     node = NodeMachine(GROUP, TIMERS, T0)
-    nobody = replace(GOOD, contact=False, reach=False, sessions_up=False)
+    nobody = GOOD._replace(contact=False, reach=False, sessions_up=False)
     node.step(nobody, T0 + TIMERS.boot - 1)
     node.step(nobody, T0 + TIMERS.boot - 1 + TIMERS.settle)
     assert node.state is NodeState.ONLINE

@@ -266,7 +266,7 @@ def test_winning_is_k_up_in_a_row() -> None:
     lone.report(Advertised(1, Level.HIGH, 5))
     e = lone.engine
     for win in (1, 2):
-        e.picture[ONE] = replace(e.picture[ONE], win=win)
+        e.picture[ONE] = e.picture[ONE]._replace(win=win)
         assert picture.words(e, lone.now).srgs[0].winning is (win == 2)
         assert picture.decisive(e, lone.now)[3][0][10] is (win == 2)  # type: ignore[index]
 

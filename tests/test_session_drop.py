@@ -244,19 +244,19 @@ def test_what_a_peer_covers() -> None:
     assert beat is not None
     (theirs,) = beat.srgs
     for other in (
-        replace(beat, state=NodeState.HOLD),
-        replace(beat, state=NodeState.ISOLATED),
-        replace(beat, srgs=()),
-        replace(beat, srgs=(replace(theirs, state=SrgState.INELIGIBLE),)),
-        replace(beat, srgs=(replace(theirs, state=SrgState.HOLD),)),
-        replace(beat, srgs=(replace(theirs, routes_digest=bytes(8)),)),
-        replace(beat, reach=()),
+        beat._replace(state=NodeState.HOLD),
+        beat._replace(state=NodeState.ISOLATED),
+        beat._replace(srgs=()),
+        beat._replace(srgs=(theirs._replace(state=SrgState.INELIGIBLE),)),
+        beat._replace(srgs=(theirs._replace(state=SrgState.HOLD),)),
+        beat._replace(srgs=(theirs._replace(routes_digest=bytes(8)),)),
+        beat._replace(reach=()),
     ):
         peer.beat = other
         assert picture.covered(engine) == set(), other
-    peer.beat = replace(beat, reach=("r2",))
+    peer.beat = beat._replace(reach=("r2",))
     assert picture.covered(engine) == {"r2"}
-    peer.beat = replace(beat, srgs=(replace(theirs, state=SrgState.ACTIVE),))
+    peer.beat = beat._replace(srgs=(theirs._replace(state=SrgState.ACTIVE),))
     assert picture.covered(engine) == {"r1", "r2"}
     peer.contact = False
     assert picture.covered(engine) == set()

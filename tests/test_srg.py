@@ -80,12 +80,12 @@ FACTS = Facts(
 
 
 def facts(peer: PeerFacts | None = PEER, /, **changes: object) -> Facts:
-    base = replace(FACTS, peers=() if peer is None else (peer,))
-    return replace(base, **changes)  # type: ignore[arg-type]
+    base = FACTS._replace(peers=() if peer is None else (peer,))
+    return base._replace(**changes)  # type: ignore[arg-type]
 
 
 def peer(**changes: object) -> PeerFacts:
-    return replace(PEER, **changes)  # type: ignore[arg-type]
+    return PEER._replace(**changes)  # type: ignore[arg-type]
 
 
 SILENT_PEER = peer(contact=False, heard=False)
@@ -187,7 +187,7 @@ def test_pause_leaves_the_heir_an_heir() -> None:
     m = machine(SrgState.BACKUP)
     m.pause(T0)
     assert m.heir and not m.contact
-    m.step(facts(replace(SILENT_PEER, heard=True, state=SrgState.ACTIVE), witness_alive=True), T0)
+    m.step(facts(SILENT_PEER._replace(heard=True, state=SrgState.ACTIVE), witness_alive=True), T0)
     assert m.state is SrgState.BACKUP, "not before T_det has passed awake"
     assert rule(m, facts(SILENT_PEER, witness_alive=True), T0 + T_DET) is Rule.SILENCE
 
@@ -292,27 +292,27 @@ def test_grant_to_the_higher_key() -> None:
 def test_grant_key(change: dict[str, object], granted: bool) -> None:
     """(routers reached, state class, WIN×K_up, priority, id), compared while both may claim."""
     m = SrgMachine(GROUP, NodeId(1), TIMERS, Memory(SrgId(1), Term(5), Term(5)), T0)
-    asker = replace(peer(state=SrgState.HOLD, claim=Term(6), contact_since=T0), **change)  # type: ignore[arg-type]
+    asker = peer(state=SrgState.HOLD, claim=Term(6), contact_since=T0)._replace(**change)  # type: ignore[arg-type]
     m.step(facts(asker), T0 + MS)
     assert (m.grant is not None) is granted
 
 
 def test_grant_by_an_ineligible_node_whatever_the_key() -> None:
     m = machine(SrgState.INELIGIBLE)
-    m.step(facts(replace(CLAIM, reach=frozenset(), priority=1), eligible=False), T0)
+    m.step(facts(CLAIM._replace(reach=frozenset(), priority=1), eligible=False), T0)
     assert m.grant is not None
 
 
 def test_grant_never_by_a_confirmed_active() -> None:
     m = machine(SrgState.ACTIVE, confirmed=True)
-    m.step(facts(replace(CLAIM, priority=250, reach=frozenset({"r1", "r2", "r3"}))), T0)
+    m.step(facts(CLAIM._replace(priority=250, reach=frozenset({"r1", "r2", "r3"}))), T0)
     assert m.grant is None
 
 
 def test_grant_to_an_unconfirmed_active_that_reaches_less() -> None:
     """Refusing would leave it unconfirmed for ever: no other rule fits. (protocol §5 read literally is stuck here.)"""
     m = machine(SrgState.BACKUP)
-    asker = replace(CLAIM, state=SrgState.ACTIVE, term=Term(5), reach=frozenset({"r1"}))
+    asker = CLAIM._replace(state=SrgState.ACTIVE, term=Term(5), reach=frozenset({"r1"}))
     m.step(facts(asker), T0)
     assert m.grant is not None
 
@@ -355,7 +355,7 @@ def test_granted_unasked(state: SrgState, confirmed: bool, taken: bool) -> None:
 def test_granted_not_while_an_own_promise_lives() -> None:
     """Two nodes that grant each other at once must not both become ACTIVE (S4)."""
     m = machine(SrgState.BACKUP)
-    m.step(facts(replace(CLAIM, state=SrgState.HOLD, reach=frozenset({"r1", "r2", "r3"}))), T0)
+    m.step(facts(CLAIM._replace(state=SrgState.HOLD, reach=frozenset({"r1", "r2", "r3"}))), T0)
     assert m.grant is not None
     crossed = peer(state=SrgState.HOLD, grant=Term(6), grant_left=SECOND, seen=Term(6))
     m.step(facts(crossed), T0 + MS)
@@ -456,9 +456,9 @@ def test_handover_by_the_operator() -> None:
 def test_handover_refused(change: dict[str, object]) -> None:
     m = machine(SrgState.ACTIVE, confirmed=True)
     m.request_move(None, "operator")
-    m.step(facts(replace(PEER, **change)), T0)  # type: ignore[arg-type]
+    m.step(facts(PEER._replace(**change)), T0)  # type: ignore[arg-type]
     assert m.confirmed and m.grant is None
-    assert sum(not c.ok for c in m.preconditions(facts(replace(PEER, **change)), None, T0)) == 1  # type: ignore[arg-type]
+    assert sum(not c.ok for c in m.preconditions(facts(PEER._replace(**change)), None, T0)) == 1  # type: ignore[arg-type]
 
 
 def test_handover_to_the_better_connected_peer() -> None:
@@ -496,7 +496,7 @@ def test_verified_by_acknowledgement_and_a_later_answer() -> None:
     m.step(facts(acked_term=Term(6), acked_at=T0 + 3, floating_sent=T0 + 3), T0 + 11)
     assert m.verified
     blind = machine(SrgState.BACKUP)
-    blind.step(facts(replace(giver, informed=False)), T0)
+    blind.step(facts(giver._replace(informed=False)), T0)
     blind.step(facts(acked_term=Term(6), acked_at=T0 + 3), T0 + 10)
     assert blind.verified, "no arbiter tells anybody anything: the acknowledgements must do"
     assert rule(m, facts(), T0 + TIMERS.verify) is None
@@ -529,15 +529,15 @@ def test_preemption_asks_only_when_stable_and_not_too_often() -> None:
     began = T0
     assert not m.wants(facts(active), began + 10 * SECOND - 1)
     assert m.wants(facts(active), began + 10 * SECOND)
-    assert not m.wants(facts(replace(active, confirmed=False)), began + 10 * SECOND)
+    assert not m.wants(facts(active._replace(confirmed=False)), began + 10 * SECOND)
     m.step(facts(active, ready=False), T0 + SECOND)
     assert not m.wants(facts(active), began + 10 * SECOND)
     m.step(facts(active), T0 + 2 * SECOND)
-    giving = replace(active, confirmed=False, grant=Term(6), grant_left=SECOND, seen=Term(6))
+    giving = active._replace(confirmed=False, grant=Term(6), grant_left=SECOND, seen=Term(6))
     m.step(facts(giving), T0 + 20 * SECOND)
     assert m.state is SrgState.ACTIVE
-    m.step(facts(replace(active, confirmed=True, term=Term(9), seen=Term(9), priority=250)), T0 + 21 * SECOND)
-    m.step(facts(replace(active, term=Term(9), seen=Term(9))), T0 + 22 * SECOND)
+    m.step(facts(active._replace(confirmed=True, term=Term(9), seen=Term(9), priority=250)), T0 + 21 * SECOND)
+    m.step(facts(active._replace(term=Term(9), seen=Term(9))), T0 + 22 * SECOND)
     assert not m.wants(facts(active), T0 + 60 * SECOND), "once per window"
 
 
@@ -546,7 +546,7 @@ def test_preemption_asks_only_when_stable_and_not_too_often() -> None:
 
 def test_bound_waits_and_counts_nothing() -> None:
     m = machine(SrgState.BACKUP)
-    m.step(facts(replace(CLAIM, priority=250)), T0)
+    m.step(facts(CLAIM._replace(priority=250)), T0)
     assert m.grant is not None
     m.heir = True
     for f in (facts(SILENT_PEER, win=9), facts(SILENT_PEER, witness_alive=True)):
@@ -626,7 +626,7 @@ def test_silence() -> None:
     [
         facts(SILENT_PEER),
         facts(SILENT_PEER, witness_alive=True, reach=frozenset()),
-        facts(replace(SILENT_PEER, heard=True, state=SrgState.ACTIVE), witness_alive=True),
+        facts(SILENT_PEER._replace(heard=True, state=SrgState.ACTIVE), witness_alive=True),
     ],
     ids=["no witness", "no own reach", "heard as ACTIVE"],
 )
@@ -654,7 +654,7 @@ def test_blind_only_where_configured() -> None:
     m = machine(SrgState.BACKUP)
     m.reconfigure(replace(GROUP, blind_after=30 * SECOND), TIMERS)
     assert rule(m, facts(SILENT_PEER, unknown=299)) is None
-    assert rule(m, facts(replace(SILENT_PEER, heard=True), unknown=300)) is None
+    assert rule(m, facts(SILENT_PEER._replace(heard=True), unknown=300)) is None
     assert rule(m, facts(SILENT_PEER, unknown=300)) is Rule.BLIND
     assert (m.state, m.confirmed) == (SrgState.ACTIVE, False)
 
@@ -690,7 +690,7 @@ def test_equal_priority_is_no_reason_to_preempt() -> None:
     assert m.deadline(facts(active), T0) == T0 + SECOND, (
         "a better node looks again when it has been better for long enough"
     )
-    equal = replace(active, priority=200)
+    equal = active._replace(priority=200)
     m.step(facts(equal), T0 + 1)
     m.step(facts(equal), T0 + 9 * SECOND)
     assert not m.wants(facts(equal), T0 + 9 * SECOND)

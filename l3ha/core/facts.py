@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from l3ha.base.names import NodeId, SrgState, Term
 from l3ha.base.time import Duration, Instant
@@ -35,8 +35,7 @@ class Rule(StrEnum):
     SETTLE_DOWN = "settle down"
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFacts:
+class PeerFacts(NamedTuple):
     """One group on a peer, as its newest heartbeat says."""
 
     id: NodeId
@@ -67,8 +66,7 @@ class PeerFacts:
     """Some arbiter can tell it whom the routers prefer: its verdict is not UNKNOWN."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Everything that a decision about one group depends on."""
 
     peers: tuple[PeerFacts, ...]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Path, Peer, Settings
@@ -184,7 +184,7 @@ class IclPeer:
             self._sequence += 1
             age = 0 if path.heard is None else now - path.heard
             if path.words is not template:
-                path.words, path.saying = template, encode(replace(template, path=name))
+                path.words, path.saying = template, encode(template._replace(path=name))
             data = self.session.seal(renumbered(path.saying, Numbers(self._sequence, path.newest, age)), now)
             if data is None:
                 continue

@@ -8,7 +8,8 @@ machines share is shared again.
     ["B", hex] bytes   ["I", hex] great int   ["E", class, name] enum   ["K", hex] key of a cipher   ["N"] the entropy
     ["T", …] tuple   ["L", …] list   ["S", …] set   ["F", …] frozenset (both in order)   ["Q", maxlen, …] deque
     ["D"|"O"|"C"|"M", key, value, …] dict, OrderedDict, Counter, read-only mapping
-    ["X", class, {attribute: value}] object   ["R", n] the n-th object or container that may change, again
+    ["X", class, {attribute: value}] object   ["Y", class, …] named tuple
+    ["R", n] the n-th object, named tuple or container that may change, again
 """
 
 from __future__ import annotations
@@ -151,6 +152,8 @@ class _Writer:
         if number is not None:
             return ["R", number]
         self._numbers[id(value)] = len(self._numbers)
+        if tag is None and isinstance(value, tuple):
+            return ["Y", self._name(kind), *self._all(value)]
         if tag is None:
             return ["X", self._name(kind), {name: self.value(v) for name, v in _attributes(value)}]
         if tag in _MAPPINGS:
@@ -201,6 +204,8 @@ class _Reader:
                 self._numbered.append(thing)
                 self.fill(thing, attributes)
                 return thing
+            case ["Y", str(name), *parts]:
+                return self._named(name, parts)
             case ["T", *parts]:
                 return tuple(self._all(parts))
             case ["F", *parts]:
@@ -214,6 +219,16 @@ class _Reader:
             if name.startswith("__") or not name.isidentifier():
                 raise BadImageError(f"an attribute {name[:40]!r}")
             object.__setattr__(thing, name, self.value(value))
+
+    def _named(self, name: str, parts: list[Any]) -> Any:
+        """It is numbered before its parts, as it was written, and made after them."""
+        kind: Any = self._class(name, tuple)
+        if len(parts) != len(kind._fields):
+            raise BadImageError(f"{len(parts)} fields of {name}")
+        number = len(self._numbered)
+        self._numbered.append(None)
+        self._numbered[number] = made = tuple.__new__(kind, self._all(parts))
+        return made
 
     def _all(self, parts: Iterable[Any]) -> Iterator[Any]:
         return map(self.value, parts)

@@ -41,6 +41,9 @@ CLEARING: Duration = MS
 _RANK_OF_ENDING = {Teardown: -2, Clear: -1}
 """Before all else: routers take the routes of a session away at once. All sessions end before ExaBGP is busy."""
 
+MAX_FORESEEN = 2
+"""Plans that are kept for what may come next: all groups are taken over, or all given up."""
+
 MAX_KNOWN = 50_000
 """Prefixes remembered per neighbor; beyond, the oldest that are neither wished nor announced are forgotten."""
 
@@ -91,6 +94,8 @@ class Ledger:
         self._gone: set[str] = set()
         """Of these, withdrawn and acknowledged since the last ``resync``."""
         self._plan: deque[Job] = deque()
+        self._foreseen: list[tuple[Target, list[Job]]] = []
+        """The plans of targets that may come next; none once something else has happened."""
         self._flight: Job | None = None
         self._early: set[str] = set()
         """Of these, withdrawn while the session was young."""
@@ -109,10 +114,19 @@ class Ledger:
         if isinstance(self._ending, Teardown) and not self._stepping:
             self._ending = None
         if target != self._target:
+            plan = next((plan for foreseen, plan in self._foreseen if foreseen is target), None)
             self._target = target
             self._refused.clear()
             self.error = None
-            self._replan()
+            if plan is None:
+                self._replan()
+            else:
+                self._plan = deque(plan)
+
+    def foresee(self, target: Target) -> None:
+        """Plan for a target that may come next, while nobody waits for it; ``aim`` at the same object uses the plan."""
+        if self.complete and not any(foreseen is target for foreseen, _ in self._foreseen):
+            self._foreseen = [*self._foreseen[1 - MAX_FORESEEN :], (target, self._jobs(target))]
 
     def repeat(self) -> None:
         """Announce one route again, unless there is something to tell anyway."""
@@ -186,6 +200,7 @@ class Ledger:
             self._stepping = True
             return self._ending
         job = self._flight = self._plan.popleft()
+        self._foreseen.clear()
         for prefix in job.prefixes:
             self._held.pop(prefix, None)
             self._gone.discard(prefix)
@@ -232,12 +247,14 @@ class Ledger:
     # --- the plan ---------------------------------------------------------------------------------------------------
 
     def _replan(self) -> None:
-        self._plan.clear()
-        if self._target is None or not self.up:
-            return
+        self._foreseen.clear()
+        self._plan = deque(self._jobs(self._target) if self._target is not None and self.up else ())
+
+    def _jobs(self, target: Target) -> list[Job]:
+        """From what the neighbor holds to what it shall hold."""
         announce: dict[tuple[Level, bool, Attributes], list[str]] = {}
         # in runs of what has and shall have the same: ten thousand comparisons of attributes would take 20 ms
-        for (level, attributes), wanted in groupby(self._target.items(), itemgetter(1)):
+        for (level, attributes), wanted in groupby(target.items(), itemgetter(1)):
             waits = self._waiting(attributes)
             stale = [
                 prefix
@@ -250,7 +267,7 @@ class Ledger:
                 announce.setdefault((level, ipv6, attributes), []).extend(prefixes)
         waits = self._waiting(None)
         withdraw = dict(
-            _families([p for p in self._known if p not in self._target and p not in self._gone and p not in waits])
+            _families([p for p in self._known if p not in target and p not in self._gone and p not in waits])
         )
         jobs = [
             Job(Level.HIGH - level, attributes, attributes.next_hop, part)
@@ -259,7 +276,7 @@ class Ledger:
         ]
         last = Level.HIGH - Level.LOW + 1
         jobs += [Job(last, None, self._known[p[0]], p) for prefixes in withdraw.values() for p in _parts(prefixes)]
-        self._plan.extend(sorted(jobs, key=lambda job: job.rank))
+        return sorted(jobs, key=lambda job: job.rank)
 
     def _waiting(self, attributes: Attributes | None) -> Set[str]:
         """Prefixes whose change to this is under way, or was refused a moment ago."""

@@ -9,7 +9,7 @@ has neither contact nor a router. ISOLATED and OFFLINE make every group of the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from l3ha.base.names import Level, NodeState
 from l3ha.base.settings import NodeGroup, Timers
@@ -17,8 +17,7 @@ from l3ha.base.time import Instant
 from l3ha.core.events import Effect, Note, NoteKind, SetFailureRoute, SetInterfaces
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(NamedTuple):
     """What the node's state depends on."""
 
     speaker: bool

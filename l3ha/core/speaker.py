@@ -22,7 +22,7 @@ an earlier process (``saved``) is used for nothing but that: a new helper whose 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -32,7 +32,7 @@ from l3ha.core.bfd import BfdChanged
 from l3ha.core.bfd_frr import FrrAnswer, FrrSilent
 from l3ha.core.bfd_sessions import BfdSessions, BfdTrouble, told
 from l3ha.core.exchange import PATIENCE, Exchange, Fate, Outcome
-from l3ha.core.ledger import Ending, Job, Ledger, target_of
+from l3ha.core.ledger import MAX_FORESEEN, Ending, Job, Ledger, Target, target_of
 from l3ha.core.speaker_events import (
     AgentDown,
     AgentLine,
@@ -67,9 +67,6 @@ AUDIT: Duration = 5 * SECOND
 
 _COUNTER = 1 << 32
 
-MAX_AHEAD = 2
-"""Wishes that may come next: all groups are taken over, or all given up."""
-
 _ALIVE = wishline.encode(Alive())
 
 
@@ -89,6 +86,15 @@ class _Flight:
     job: Job
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A wish that may come next."""
+
+    wish: Wish
+    targets: Mapping[str, Target]
+    """What every neighbor shall hold then, by its address."""
+
+
 class Speaker:
     """See the module. ``counter`` is a random 32-bit number: generations of two processes must not meet."""
 
@@ -100,7 +106,9 @@ class Speaker:
         self._counter = counter
         self._version = ""
         self._wish: Wish | None = None
-        self._ahead: dict[bytes, Wish] = {}
+        self._targets: Mapping[str, Target] = {}
+        """Of the wish, where it was read ahead."""
+        self._ahead: dict[bytes, _Coming] = {}
         """What was read ahead, by the line that it will be."""
         self._saved = _saved(saved)
         self._lease_live = False
@@ -142,6 +150,7 @@ class Speaker:
             self._out.append(Save(self._unsaved))
             self._unsaved = None
         yield from self._told()
+        self._foresee()
 
     def _told(self) -> list[SpeakerEffect]:
         out, self._out = self._out, []
@@ -283,19 +292,30 @@ class Speaker:
     # --- the agent --------------------------------------------------------------------------------------------------
 
     def _agent_line(self, data: bytes, now: Instant) -> _Answer:
-        match self._ahead.get(data) or wishline.decode(data):
+        coming = self._ahead.get(data)
+        match coming.wish if coming is not None else wishline.decode(data):
             case Wish() as wish:
+                self._targets = coming.targets if coming is not None else {}
                 self._adopt(wish, now)
                 self._unsaved = data
                 return _Answer.REPORT
             case Ahead(wish, line):
-                self._ahead = dict([*self._ahead.items(), (line, wish)][-MAX_AHEAD:])
+                targets: dict[str, Target] = {n.address: target_of(n.routes) for n in reversed(wish.neighbors)}
+                self._ahead = dict([*self._ahead.items(), (line, _Coming(wish, targets))][-MAX_FORESEEN:])
                 return _Answer.NONE
             case Renew() as line:
                 return self._renew(line, now)
             case line:
                 self._log(f"a line from the agent makes no sense: {line}")
                 return _Answer.NONE
+
+    def _foresee(self) -> None:
+        """Plan for what may come next, once there is nothing else to do."""
+        if self._exchange.idle:
+            for coming in self._ahead.values():
+                for address, target in coming.targets.items():
+                    if address in self._ledgers:
+                        self._ledgers[address].foresee(target)
 
     def _renew(self, line: Renew, now: Instant) -> _Answer:
         if self._wish is None or (line.agent, line.number) != (self._wish.agent, self._wish.number):
@@ -364,8 +384,14 @@ class Speaker:
         self._names = {address: wanted.name for address, wanted in wished.items()}
         for address, ledger in self._ledgers.items():
             known = self._wish is not None or self._ended
-            routes = self._routes(wished[address]) if address in wished else ()
-            ledger.aim(target_of(routes) if known else None)
+            ledger.aim(self._target(wished.get(address)) if known else None)
+
+    def _target(self, wanted: NeighborWish | None) -> Target:
+        if wanted is None:
+            return {}
+        if not self._ended and wanted.address in self._targets:
+            return self._targets[wanted.address]
+        return target_of(self._routes(wanted))
 
     def _routes(self, wanted: NeighborWish) -> tuple[RouteGroup, ...]:
         if not self._ended:

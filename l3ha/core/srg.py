@@ -16,7 +16,6 @@ function of the state. *handover* and what follows from it stand in ``move``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeAlias
 
 from l3ha.base.names import NodeId, SrgState, Term
@@ -49,7 +48,7 @@ class SrgMachine(PlannedMove):
             if not self._one(facts, now):
                 break
             if self.term != term:  # what the probe counted was before our own announcement (protocol §2, verdict)
-                facts = replace(facts, win=0, part=0, lose=0, unknown=0)
+                facts = facts._replace(win=0, part=0, lose=0, unknown=0)
         else:  # pragma: no cover - an assertion about ourselves
             raise AssertionError(f"SRG {self.srg.id}: rules cycle at one instant, last {self.rule}")
         notes, self._notes = self._notes, []

@@ -36,6 +36,9 @@ from l3ha.wire.heartbeat import Heartbeat, SrgFacts
 from l3ha.wire.seal import MAX_PLAINTEXT, Drop, Dropped
 
 VERSION = 1
+REPEATED = 16
+"""Parts that are kept as they were read or written: heartbeats of all paths say the same, and for days."""
+
 MAX_SECTION_NAME = MAX_NAME + 8
 """A section is called ``node.`` and a name, at the longest."""
 
@@ -136,24 +139,23 @@ def _text_field(tag: int, value: str, low: int) -> bytes:
     return _field(tag, _text(value, low, MAX_NAME))
 
 
-@lru_cache(4)
+@lru_cache(REPEATED)
 def _reach_field(reach: tuple[str, ...]) -> bytes:
     return _field(REACH, b"".join(_short(_text(name, 1, MAX_NAME)) for name in reach))
 
 
-@lru_cache(4)
+@lru_cache(REPEATED)
 def _groups_field(groups: tuple[SrgFacts, ...]) -> bytes:
-    """Remembered, like the lists below, because every peer is told the same on every path."""
     return _field(GROUPS, b"".join(_short(_encode_group(g)) for g in groups))
 
 
-@lru_cache(4)
+@lru_cache(REPEATED)
 def _sections_field(sections: tuple[tuple[str, bytes], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_SECTION_NAME)) + _sized(digest, 4) for name, digest in sections)
     return _field(SECTIONS, b"".join(named)) if sections else b""
 
 
-@lru_cache(4)
+@lru_cache(REPEATED)
 def _known_field(known: tuple[tuple[SrgId, str], ...]) -> bytes:
     named = (_short(_text(name, 1, MAX_NAME)) + bytes((_within(srg, 1, MAX_SRGS, "group"),)) for srg, name in known)
     return _field(KNOWN, b"".join(named)) if known else b""
@@ -297,16 +299,19 @@ def _shorts(data: bytes, extra: int = 0) -> Iterator[bytes]:
         at += size
 
 
+@lru_cache(REPEATED)
 def _decode_reach(data: bytes) -> tuple[str, ...]:
     return _unique([_name(name) for name in _shorts(data)], "router")
 
 
+@lru_cache(REPEATED)
 def _decode_sections(data: bytes) -> tuple[tuple[str, bytes], ...]:
     sections = [(_name(item[:-4], 1, MAX_SECTION_NAME), item[-4:]) for item in _shorts(data, 4)]
     _unique([name for name, _ in sections], "section")
     return tuple(sections)
 
 
+@lru_cache(REPEATED)
 def _decode_known(data: bytes) -> tuple[tuple[SrgId, str], ...]:
     known = [(SrgId(_within(item[-1], 1, MAX_SRGS, "group")), _name(item[:-1])) for item in _shorts(data, 1)]
     return _unique(known, "known arbiter")
@@ -380,6 +385,7 @@ def _pick(values: tuple[_T, ...], number: int, what: str) -> _T:
     return values[number]
 
 
+@lru_cache(REPEATED)
 def _name(data: bytes, low: int = 1, high: int = MAX_NAME) -> str:
     text = data.decode("latin-1")
     _text(text, low, high)

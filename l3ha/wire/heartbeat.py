@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from l3ha.base.names import Intent, NodeId, NodeState, SrgId, SrgState, Term, Verdict
 from l3ha.base.time import Duration
 
 
-@dataclass(frozen=True, slots=True)
-class SrgFacts:
+class SrgFacts(NamedTuple):
     """One group in a heartbeat."""
 
     id: SrgId
@@ -40,8 +39,7 @@ class SrgFacts:
     """4 bytes: this group's routes and floating addresses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """Everything a node says at once. Sent on every path, with other numbers (``codec.Numbers``)."""
 
     cluster: str

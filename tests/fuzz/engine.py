@@ -145,8 +145,8 @@ def _acceptable(around: Around, words: bytes, path: str, sequence: int) -> bytes
     if not isinstance(beat, Heartbeat) or known is None:
         return words
     heard = next(reversed(around.view.paths[path].times), 0)
-    right = replace(beat, cluster="test", node=around.view.peer.id, path=path, sequence=sequence, echo=heard)
-    return codec.encode(replace(right, incarnation=known.incarnation))
+    right = beat._replace(cluster="test", node=around.view.peer.id, path=path, sequence=sequence, echo=heard)
+    return codec.encode(right._replace(incarnation=known.incarnation))
 
 
 def speaker(data: bytes) -> None:
