@@ -54,10 +54,10 @@ lab-test: setup  ## the tests in network namespaces with real routers
 # Simulator and explorer are only computation: they run at idle priority in what time the lab leaves over, and so spare
 # some minutes.
 test: setup check  ## everything that CI runs; beside the lab's tests only what computes and gives way
-	@chrt --idle 0 $(BIN)/pytest -m background -n $$(nproc) --dist loadscope -o timeout=1500 > build/background.log 2>&1 & background=$$!; \
+	@chrt --idle 0 $(BIN)/pytest -m background -n $$(nproc) --dist worksteal -o timeout=1500 > build/background.log 2>&1 & background=$$!; \
 	trap 'kill $$background 2>/dev/null' EXIT; \
 	set -x; \
-	$(BIN)/pytest -m lab && $(BIN)/pytest -m "not lab and not background" -n $$(nproc) && \
+	$(BIN)/pytest -m lab --max-suite-reruns 30 && $(BIN)/pytest -m "not lab and not background" -n $$(nproc) && \
 	{ wait $$background; ended=$$?; cat build/background.log; exit $$ended; }
 
 demo: setup  ## a pair of nodes fails over between two real routers, with the outage measured

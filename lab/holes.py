@@ -23,6 +23,9 @@ PRIORITY = 50
 LEAST_MS = 20.0
 """A hole shorter than that is no trouble to anybody's timers."""
 
+_READY_S = 30.0
+"""Within this every watcher has begun."""
+
 _STEPS = 2
 """It looks so often within the shortest hole that is noted."""
 
@@ -38,7 +41,7 @@ class Hole(NamedTuple):
 class Watch:
     """One watching process for each core, as long as the context lasts, for holes of ``least_ms`` or longer.
 
-    Raises ``LabError`` where nobody can watch (real-time scheduling needs the right to it).
+    Raises ``LabError`` where nobody can watch (real-time scheduling needs the right to it), then or later.
     """
 
     def __init__(self, least_ms: float = LEAST_MS) -> None:
@@ -47,10 +50,20 @@ class Watch:
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="l3ha-holes-")
         self._files = [Path(self._directory.name) / str(core) for core in sorted(os.sched_getaffinity(0))]
-        for file in self._files:
-            file.touch()
         argv = [sys.executable, "-m", "lab.holes", str(os.getpid())]
-        self._watching = [subprocess.Popen([*argv, f, f.name, str(self._least_ms)]) for f in self._files]
+        self._watching: list[subprocess.Popen[bytes]] = []
+        try:
+            for file in self._files:
+                self._watching.append(subprocess.Popen([*argv, file, file.name, str(self._least_ms)]))
+            deadline = time.monotonic() + _READY_S
+            while not all(file.exists() for file in self._files):
+                if time.monotonic() > deadline:
+                    raise LabError(f"nobody watches the machine after {_READY_S:g} s")
+                self._alive()
+                time.sleep(0.01)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -63,10 +76,13 @@ class Watch:
 
     def since(self, at: int) -> list[Hole]:
         """Every hole of all cores that ended at ``at`` (ns since the epoch) or later."""
-        if any(process.poll() is not None for process in self._watching):
-            raise LabError("nobody watches the machine: real-time scheduling is not permitted")
+        self._alive()
         noted = (line.split() for file in self._files for line in file.read_text().splitlines())
         return sorted(hole for end, ms in noted if (hole := Hole(int(end), float(ms))).end >= at)
+
+    def _alive(self) -> None:
+        if any(process.poll() is not None for process in self._watching):
+            raise LabError("nobody watches the machine: real-time scheduling is not permitted")
 
 
 def main(owner: str, path: str, core: str, least_ms: str) -> int:

@@ -6,15 +6,18 @@ failed.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
-from lab.holes import Watch
+from lab.command import LabError
+from lab.holes import Hole, Watch
 
 SPOILT_MS = 50
 """So long must the machine have stood still for a failure to be void: a third of the shortest detection time here."""
@@ -27,49 +30,67 @@ PATIENCE_S = 20.0
 WATCH = pytest.StashKey[Watch]()
 BEGAN = pytest.StashKey[int]()
 """When this attempt of a test began, in ns since the epoch."""
+FAILED = pytest.StashKey[int]()
+"""When it failed first, where it did."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("lab"):
+        if item.get_closest_marker("lab") and not config.option.usepdb:
             item.add_marker(pytest.mark.flaky(reruns=ATTEMPTS - 1, condition=functools.partial(spoilt, item)))
+            own = item.get_closest_marker("timeout")
+            # of the test alone: else all its attempts share one
+            limit = own.args[0] if own else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit, func_only=True), append=False)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     item.stash[BEGAN] = time.time_ns()
+    if FAILED in item.stash:
+        del item.stash[FAILED]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    if call.excinfo is not None:
+        item.stash.setdefault(FAILED, time.time_ns())
 
 
 @pytest.fixture(scope="session", autouse=True)
 def watched(request: pytest.FixtureRequest) -> Iterator[None]:
     """Somebody watches the machine while lab tests run (nobody where only root may)."""
-    if os.geteuid() != 0 or not any(item.get_closest_marker("lab") for item in request.session.items):
+    with contextlib.ExitStack() as stack:
+        if os.geteuid() == 0 and any(item.get_closest_marker("lab") for item in request.session.items):
+            try:
+                request.config.stash[WATCH] = stack.enter_context(Watch())
+            except LabError as error:
+                warnings.warn(f"no failure is void: {error}", stacklevel=1)
         yield
-        return
-    with Watch() as watch:
-        request.config.stash[WATCH] = watch
-        yield
-        del request.config.stash[WATCH]
+        if WATCH in request.config.stash:
+            del request.config.stash[WATCH]
 
 
 def spoilt(item: pytest.Item, error: BaseException | None) -> bool:
     """Whether a failed attempt is void because the machine stood still meanwhile; then waits until it runs again.
 
-    An attempt that did not fail has no error and is never void.
+    An attempt that did not fail has no error and is never void; nor is the last one.
     """
-    if error is None:
-        return False
     watch = item.config.stash.get(WATCH, None)
-    stood = _long(watch, item.stash[BEGAN]) if watch else []
-    if watch is None or not stood:
+    if error is None or watch is None or item.execution_count >= ATTEMPTS:  # type: ignore[attr-defined]
+        return False
+    failed = item.stash.get(FAILED, time.time_ns()) + int(SPOILT_MS * 1e6)
+    stood = [hole.ms for hole in _long(watch, item.stash[BEGAN]) if hole.end <= failed]
+    if not stood:
         return False
     how = f"{len(stood)} times, {sum(stood):.0f} ms of all cores together, at most {max(stood):.0f} ms"
-    print(f"\n{item.nodeid}: void, the machine stood still {how}", file=sys.__stderr__)
+    why = (str(error).splitlines() or [repr(error)])[0]
+    print(f"\n{item.nodeid}: void, the machine stood still {how}; it failed with: {why}", file=sys.__stderr__)
     deadline = time.monotonic() + PATIENCE_S
     while _long(watch, time.time_ns() - int(CALM_S * 1e9)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return True
 
 
-def _long(watch: Watch, since: int) -> list[float]:
-    return [hole.ms for hole in watch.since(since) if hole.ms >= SPOILT_MS]
+def _long(watch: Watch, since: int) -> list[Hole]:
+    return [hole for hole in watch.since(since) if hole.ms >= SPOILT_MS]

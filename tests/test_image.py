@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -12,9 +13,12 @@ from l3ha.base.names import Level
 from l3ha.base.settings import EchoTarget
 from l3ha.core import image
 from l3ha.core.echo import Echo
+from l3ha.core.node import NodeFacts
 from l3ha.wire.noise import Cipher
 
 TARGET = EchoTarget("10.0.0.1", "10.0.0.2", 5)
+FACTS = NodeFacts(True, True, False, True, 7, False)
+FACTS_IMAGE = ["Y", "core.node.NodeFacts", True, True, False, True, 7, False, True, False]
 TARGET_IMAGE = ["X", "base.settings.EchoTarget", {"source": "10.0.0.1", "destination": "10.0.0.2", "interval": 5}]
 
 
@@ -37,6 +41,7 @@ TARGET_IMAGE = ["X", "base.settings.EchoTarget", {"source": "10.0.0.1", "destina
         (Counter(a=2), ["C", "a", 2]),
         (MappingProxyType({"a": 1}), ["M", "a", 1]),
         (TARGET, TARGET_IMAGE),
+        (FACTS, FACTS_IMAGE),
     ],
 )
 def test_each_kind_has_its_form(value: Any, written: Any) -> None:
@@ -64,6 +69,8 @@ def test_what_is_shared_is_shared_again() -> None:
     assert one is other
     target, again = image.read(image.write((TARGET, TARGET)))
     assert target is again == TARGET
+    facts, known, same = image.read(image.write([FACTS, {"a": FACTS}, FACTS]))
+    assert facts is known["a"] is same and facts == FACTS
     alike = image.read(image.write(([1], [1])))
     assert alike[0] is not alike[1], "equal is not the same"
 
@@ -112,6 +119,11 @@ def test_what_has_no_words(value: object) -> None:
         (["X", "base.settings.EchoTarget", {"__class__": 1}], "an attribute '__class__'"),
         (["X", "base.settings.EchoTarget", {"a b": 1}], "an attribute 'a b'"),
         (["X", "base.settings.EchoTarget", {"none_such": 1}], "AttributeError"),
+        (["Y", "core.node.NodeFacts", 1], "1 fields of core.node.NodeFacts"),
+        (["Y", "base.settings.EchoTarget", 1, 2, 3], "an unknown class 'base.settings.EchoTarget'"),
+        (["X", "core.node.NodeFacts", {}], "TypeError"),
+        (["Y", "core.node.NodeFacts", ["R", 0], *range(7)], "a named tuple within itself"),
+        (["Y", "core.node.NodeFacts", ["L", ["R", 0]], *range(7)], "a named tuple within itself"),
         (["Q"], "IndexError"),
         (["D", "a"], "IndexError"),
         (["F", ["L"]], "TypeError"),
@@ -120,6 +132,20 @@ def test_what_has_no_words(value: object) -> None:
 def test_what_is_no_image_is_refused_with_its_reason(content: object, reason: str) -> None:
     with pytest.raises(image.BadImageError, match=reason):
         image.read(content)
+
+
+@pytest.mark.parametrize("inner", [lambda n: ["R", n], lambda n: ["T", 1, ["T", ["R", n]]]])
+def test_named_tuples_are_no_deeper_than_facts_are(inner: Callable[[int], Any]) -> None:
+    """The interpreter's hash of tuples follows them without a limit, until its stack ends."""
+
+    def chain(length: int) -> list[Any]:
+        further = (["Y", "core.node.NodeFacts", inner(n), *range(7)] for n in range(1, length))
+        return ["L", ["Y", "core.node.NodeFacts", *range(8)], *further, ["S", ["R", length]]]
+
+    assert len(image.read(chain(image.MAX_NESTED))[-1]) == 1
+    for length in (image.MAX_NESTED + 1, 200_000):
+        with pytest.raises(image.BadImageError, match=f"{image.MAX_NESTED + 1} named tuples within each other"):
+            image.read(chain(length))
 
 
 @pytest.mark.parametrize(

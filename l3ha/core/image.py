@@ -63,6 +63,13 @@ _SLOTS = {
     for thing in _NAMES
 }
 
+MAX_NESTED = 8
+"""Named tuples within each other; facts of peers within facts are two. Deep ones would end the interpreter, whose hash
+of tuples has no limit of its own."""
+
+_UNMADE = object()
+"""In the place of a named tuple whose parts are still read."""
+
 _PLAIN = frozenset({type(None), bool, str, float})
 _SEQUENCES: dict[str, type] = {"T": tuple, "L": list, "S": set, "F": frozenset, "Q": deque}
 _MAPPINGS: dict[str, type] = {"D": dict, "O": OrderedDict, "C": Counter, "M": MappingProxyType}
@@ -179,6 +186,8 @@ class _Reader:
     def __init__(self, entropy: Entropy | None) -> None:
         self._entropy = entropy
         self._numbered: list[Any] = []
+        self._depth: dict[int, int] = {}
+        """Of the named tuples, by identity."""
 
     def value(self, image: Any) -> Any:
         if not isinstance(image, list):
@@ -195,6 +204,8 @@ class _Reader:
             case ["N"] if self._entropy is not None:
                 return self._entropy
             case ["R", int(number)] if number >= 0:
+                if self._numbered[number] is _UNMADE:
+                    raise BadImageError("a named tuple within itself")
                 return self._numbered[number]
             case ["E", str(name), str(member)]:
                 known: Any = self._class(name, Enum)
@@ -226,9 +237,17 @@ class _Reader:
         if len(parts) != len(kind._fields):
             raise BadImageError(f"{len(parts)} fields of {name}")
         number = len(self._numbered)
-        self._numbered.append(None)
+        self._numbered.append(_UNMADE)
         self._numbered[number] = made = tuple.__new__(kind, self._all(parts))
+        self._depth[id(made)] = depth = 1 + max(map(self._nested, made), default=0)
+        if depth > MAX_NESTED:
+            raise BadImageError(f"{depth} named tuples within each other")
         return made
+
+    def _nested(self, value: Any) -> int:
+        if type(value) is tuple:
+            return max(map(self._nested, value), default=0)
+        return self._depth.get(id(value), 0)
 
     def _all(self, parts: Iterable[Any]) -> Iterator[Any]:
         return map(self.value, parts)

@@ -52,7 +52,7 @@ def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) ->
             for lab in labs.values():
                 for node in NODES:
                     lab.cli(node, "clear", "statistics")
-            with _busy(), Watch() as watch:
+            with Watch() as watch, _busy():
                 time.sleep(60 * minutes)
                 stood = watch.since(begin)
             say(f"the machine stood still for {', '.join(f'{ms:.0f}' for _, ms in stood) or 'no'} ms")

@@ -15,7 +15,7 @@ from lab.command import LabError
 from lab.holes import Hole, Watch
 from lab.observe import until
 from lab.topology import REPOSITORY
-from tests.standstill import BEGAN, SPOILT_MS, WATCH, spoilt
+from tests.standstill import ATTEMPTS, BEGAN, FAILED, SPOILT_MS, WATCH, spoilt
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="real-time scheduling needs root")
 
@@ -65,9 +65,10 @@ class Past:
         return [hole for hole in self.holes if hole.end >= at]
 
 
-def failed(watch: Past | None, began: int) -> Any:
-    stash: dict[object, object] = {} if watch is None else {WATCH: watch}
-    return SimpleNamespace(nodeid="a test", config=SimpleNamespace(stash=stash), stash={BEGAN: began})
+def failed(watch: Past | None, began: int, *, at: int | None = None, attempt: int = 1) -> Any:
+    config = SimpleNamespace(stash={} if watch is None else {WATCH: watch})
+    stash = {BEGAN: began, FAILED: time.time_ns() if at is None else at}
+    return SimpleNamespace(nodeid="a test", config=config, stash=stash, execution_count=attempt)
 
 
 def test_only_a_failure_during_a_long_hole_is_void() -> None:
@@ -79,6 +80,8 @@ def test_only_a_failure_during_a_long_hole_is_void() -> None:
         "too short to spoil anything"
     )
     assert not spoilt(failed(Past(Hole(before, 900)), began), LabError()), "before the test"
+    assert not spoilt(failed(Past(Hole(while_testing, 900)), began, at=now - 5 * 10**9), LabError()), "after it failed"
+    assert not spoilt(failed(Past(Hole(while_testing, 900)), began, attempt=ATTEMPTS), LabError()), "the last attempt"
     assert not spoilt(failed(Past(), began), LabError())
     assert not spoilt(failed(Past(Hole(while_testing, SPOILT_MS)), began), None), "it did not fail"
     assert not spoilt(failed(None, began), LabError()), "nobody watched"
