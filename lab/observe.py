@@ -19,7 +19,7 @@ from lab.world import Lab
 
 Picture: TypeAlias = Mapping[str, Any]
 
-_POLL_S = 0.03
+_POLL_S = 0.05
 
 
 def picture(lab: Lab) -> dict[str, Any]:

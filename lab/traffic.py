@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,10 @@ _RECORD = struct.Struct("!QQ")
 _BUFFER = 4 << 20
 """A receiver that sleeps for seconds still loses nothing."""
 _RR_PRIORITY = 5
+_REST_S = 0.01
+"""Packets carry their time, so the receiver need not be there when they come: to wake for each would cost those that
+are measured a twentieth of a core."""
+_BATCH = 4096
 
 
 def _punctual() -> None:
@@ -59,7 +63,16 @@ def receive(path: str) -> None:
     source.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), _BUFFER)
     source.bind(("", PORT))
     while True:
-        os.write(sink, source.recv(64)[: _RECORD.size])
+        os.write(sink, b"".join(record[: _RECORD.size] for record in _waiting(source)))
+        time.sleep(_REST_S)
+
+
+def _waiting(source: socket.socket) -> Iterator[bytes]:
+    """The next packet, whenever it comes, and what came with it."""
+    yield source.recv(64)
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_BATCH):
+            yield source.recv(64, socket.MSG_DONTWAIT)
 
 
 @dataclass(slots=True)
