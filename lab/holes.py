@@ -6,16 +6,18 @@ its core and wants next to nothing; so what it misses nobody else had either.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from lab.command import LabError
+from lab.observe import until
 
 PRIORITY = 50
 """The agent has 10, everything else of the lab at most 20."""
@@ -39,50 +41,42 @@ class Hole(NamedTuple):
 
 
 class Watch:
-    """One watching process for each core, as long as the context lasts, for holes of ``least_ms`` or longer.
+    """What the watching processes have noted. Made by ``watched``."""
 
-    Raises ``LabError`` where nobody can watch (real-time scheduling needs the right to it), then or later.
-    """
-
-    def __init__(self, least_ms: float = LEAST_MS) -> None:
-        self._least_ms = least_ms
-
-    def __enter__(self) -> Self:
-        self._directory = tempfile.TemporaryDirectory(prefix="l3ha-holes-")
-        self._files = [Path(self._directory.name) / str(core) for core in sorted(os.sched_getaffinity(0))]
-        argv = [sys.executable, "-m", "lab.holes", str(os.getpid())]
-        self._watching: list[subprocess.Popen[bytes]] = []
-        try:
-            for file in self._files:
-                self._watching.append(subprocess.Popen([*argv, file, file.name, str(self._least_ms)]))
-            deadline = time.monotonic() + _READY_S
-            while not all(file.exists() for file in self._files):
-                if time.monotonic() > deadline:
-                    raise LabError(f"nobody watches the machine after {_READY_S:g} s")
-                self._alive()
-                time.sleep(0.01)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for process in self._watching:
-            process.kill()
-            process.wait()
-        self._directory.cleanup()
+    def __init__(self, notes: dict[Path, subprocess.Popen[bytes]]) -> None:
+        self.notes = notes
+        """By the file in which a process notes."""
 
     def since(self, at: int) -> list[Hole]:
-        """Every hole of all cores that ended at ``at`` (ns since the epoch) or later."""
-        self._alive()
-        noted = (line.split() for file in self._files for line in file.read_text().splitlines())
+        """Every hole of all cores that ended at ``at`` (ns since the epoch) or later. Raises ``LabError`` where one of
+        the processes is gone."""
+        self.ready()
+        noted = (line.split() for file in self.notes for line in file.read_text().splitlines())
         return sorted(hole for end, ms in noted if (hole := Hole(int(end), float(ms))).end >= at)
 
-    def _alive(self) -> None:
-        if any(process.poll() is not None for process in self._watching):
+    def ready(self) -> bool:
+        """Whether every core is watched by now."""
+        if any(process.poll() is not None for process in self.notes.values()):
             raise LabError("nobody watches the machine: real-time scheduling is not permitted")
+        return all(file.exists() for file in self.notes)
+
+
+@contextlib.contextmanager
+def watched(least_ms: float = LEAST_MS) -> Iterator[Watch]:
+    """One watching process for each core, as long as the context lasts, for holes of ``least_ms`` or longer.
+
+    Raises ``LabError`` where nobody can watch: real-time scheduling needs the right to it.
+    """
+    argv = [sys.executable, "-m", "lab.holes", str(os.getpid())]
+    with tempfile.TemporaryDirectory(prefix="l3ha-holes-") as directory, contextlib.ExitStack() as stack:
+        watch = Watch({})
+        for core in sorted(os.sched_getaffinity(0)):
+            file = Path(directory) / str(core)
+            watch.notes[file] = process = subprocess.Popen([*argv, file, file.name, str(least_ms)])
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        until(lambda: {"watched": watch.ready()}, {"watched": True}, within_s=_READY_S, what="a watch")
+        yield watch
 
 
 def main(owner: str, path: str, core: str, least_ms: str) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.command import LabError
-from lab.holes import Hole, Watch
+from lab.holes import Hole, Watch, watched
 
 SPOILT_MS = 50
 """So long must the machine have stood still for a failure to be void: a third of the shortest detection time here."""
@@ -58,12 +58,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session", autouse=True)
-def watched(request: pytest.FixtureRequest) -> Iterator[None]:
+def watching(request: pytest.FixtureRequest) -> Iterator[None]:
     """Somebody watches the machine while lab tests run (nobody where only root may)."""
     with contextlib.ExitStack() as stack:
         if os.geteuid() == 0 and any(item.get_closest_marker("lab") for item in request.session.items):
             try:
-                request.config.stash[WATCH] = stack.enter_context(Watch())
+                request.config.stash[WATCH] = stack.enter_context(watched())
             except LabError as error:
                 warnings.warn(f"no failure is void: {error}", stacklevel=1)
         yield

@@ -22,7 +22,7 @@ from lab.bench.l3ha import L3ha, L3haFast
 from lab.bench.load import reason
 from lab.bench.record import Measure
 from lab.command import LabError
-from lab.holes import LEAST_MS, Hole, Watch
+from lab.holes import LEAST_MS, Hole, watched
 from lab.routers import RouterKind
 from lab.topology import NODES
 
@@ -52,7 +52,7 @@ def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) ->
             for lab in labs.values():
                 for node in NODES:
                     lab.cli(node, "clear", "statistics")
-            with Watch() as watch, _busy():
+            with watched() as watch, _busy():
                 time.sleep(60 * minutes)
                 stood = watch.since(begin)
             say(f"the machine stood still for {', '.join(f'{ms:.0f}' for _, ms in stood) or 'no'} ms")

@@ -27,7 +27,7 @@ from lab.bench.seen import datagrams, links, news
 from lab.bench.tap import commands, delays
 from lab.command import LabError
 from lab.faults import by_name as lab_fault
-from lab.holes import Watch
+from lab.holes import Watch, watched
 from lab.keeper import Service
 from lab.observe import other, settle, until
 from lab.routers import RouterKind
@@ -115,7 +115,7 @@ class _Event:
 def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
     """Carrier loss and a planned move, each until ``runs`` are not void, but at most twice as often."""
     lost = "carrier of one uplink lost"
-    with Watch(_STOOD_MS) as watch, Watched(tag, RouterKind.FRR, traffic=False) as lab:
+    with watched(_STOOD_MS) as watch, Watched(tag, RouterKind.FRR, traffic=False) as lab:
         gives_up = _Event(lost, "the kernel's message", "the node gives up", watch)
         takes_over = _Event(lost, "the datagram that grants it", "the node takes over", watch)
         moved = _Event("planned move requested", "the datagram that grants it", "the other node takes over", watch)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.command import LabError
-from lab.holes import Hole, Watch
+from lab.holes import Hole, Watch, watched
 from lab.observe import until
 from lab.topology import REPOSITORY
 from tests.standstill import ATTEMPTS, BEGAN, FAILED, SPOILT_MS, WATCH, spoilt
@@ -20,13 +20,15 @@ from tests.standstill import ATTEMPTS, BEGAN, FAILED, SPOILT_MS, WATCH, spoilt
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="real-time scheduling needs root")
 
 
+def one_of(watch: Watch) -> subprocess.Popen[bytes]:
+    return next(iter(watch.notes.values()))
+
+
 @AS_ROOT
 def test_a_hole_is_noted_with_its_length() -> None:
-    with Watch(5) as watch:
+    with watched(5) as watch:
         begin = time.time_ns()
-        watching = watch._watching[0]
-        until(lambda: {"real-time": os.sched_getscheduler(watching.pid)}, {"real-time": os.SCHED_FIFO}, within_s=10)
-        time.sleep(0.05)
+        watching = one_of(watch)
         watching.send_signal(signal.SIGSTOP)
         time.sleep(0.2)
         watching.send_signal(signal.SIGCONT)
@@ -36,23 +38,27 @@ def test_a_hole_is_noted_with_its_length() -> None:
 
 @AS_ROOT
 def test_a_watch_that_nobody_keeps_is_an_error_and_not_a_calm_machine() -> None:
-    with Watch() as watch:
-        watch._watching[0].kill()
-        watch._watching[0].wait()
+    with watched() as watch:
+        watching = one_of(watch)
+        watching.kill()
+        watching.wait()
         with pytest.raises(LabError, match="nobody watches"):
             watch.since(0)
 
 
 @AS_ROOT
 def test_a_killed_owner_leaves_no_watcher() -> None:
-    program = "from lab.holes import Watch\nwith Watch() as w: print(w._watching[0].pid, flush=True), input()"
+    program = (
+        "from lab.holes import watched\nwith watched() as w:\n print(*(p.pid for p in w.notes.values()), flush=True)\n"
+    )
+    program += " input()"
     argv = [sys.executable, "-c", program]
     with subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        watching = Path("/proc") / owner.stdout.readline().strip()
-        assert watching.exists()
+        watching = [Path("/proc") / pid for pid in owner.stdout.readline().split()]
+        assert watching and all(one.exists() for one in watching)
         owner.kill()
-    until(lambda: {"there": watching.exists()}, {"there": False}, within_s=10)
+    until(lambda: {"there": any(one.exists() for one in watching)}, {"there": False}, within_s=10)
 
 
 class Past:
@@ -95,8 +101,7 @@ ATTEMPTS_MADE: list[int] = []
 def test_a_void_failure_is_run_again(pytestconfig: pytest.Config) -> None:
     """Its first attempt fails on purpose, and one who watches is stopped meanwhile."""
     ATTEMPTS_MADE.append(1)
-    watching = pytestconfig.stash[WATCH]._watching[0]
-    until(lambda: {"real-time": os.sched_getscheduler(watching.pid)}, {"real-time": os.SCHED_FIFO}, within_s=10)
+    watching = one_of(pytestconfig.stash[WATCH])
     if len(ATTEMPTS_MADE) == 1:
         watching.send_signal(signal.SIGSTOP)
         time.sleep(4 * SPOILT_MS / 1000)
