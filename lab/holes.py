@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from l3ha.base.time import MS
 from lab.command import LabError
 from lab.observe import until
 
@@ -43,7 +44,9 @@ class Hole(NamedTuple):
 class Watch:
     """What the watching processes have noted. Made by ``watched``."""
 
-    def __init__(self, notes: dict[Path, subprocess.Popen[bytes]]) -> None:
+    def __init__(self, least_ms: float, notes: dict[Path, subprocess.Popen[bytes]]) -> None:
+        self.least_ms = least_ms
+        """What is shorter is not noted."""
         self.notes = notes
         """By the file in which a process notes."""
 
@@ -53,6 +56,13 @@ class Watch:
         self.ready()
         noted = (line.split() for file in self.notes for line in file.read_text().splitlines())
         return sorted(hole for end, ms in noted if (hole := Hole(int(end), float(ms))).end >= at)
+
+    def longest(self, begin: int, end: int) -> float:
+        """The longest hole, in ms, that touched this span of the monotonic clock (ns); 0 where there was none. Raises
+        ``LabError`` as ``since`` does."""
+        wall = time.time_ns() - time.monotonic_ns()
+        found = [h for h in self.since(begin + wall) if h.end - (h.ms + self.least_ms) * MS < end + wall]
+        return max((hole.ms for hole in found), default=0.0)
 
     def ready(self) -> bool:
         """Whether every core is watched by now."""
@@ -69,7 +79,7 @@ def watched(least_ms: float = LEAST_MS) -> Iterator[Watch]:
     """
     argv = [sys.executable, "-m", "lab.holes", str(os.getpid())]
     with tempfile.TemporaryDirectory(prefix="l3ha-holes-") as directory, contextlib.ExitStack() as stack:
-        watch = Watch({})
+        watch = Watch(least_ms, {})
         for core in sorted(os.sched_getaffinity(0)):
             file = Path(directory) / str(core)
             watch.notes[file] = process = subprocess.Popen([*argv, file, file.name, str(least_ms)])

@@ -20,14 +20,17 @@ from lab.bench.accident import Accident
 from lab.bench.contender import Contender
 from lab.bench.footprint import Idle, measure
 from lab.bench.record import Footprint, Measure, Phase, Record, Results
-from lab.bench.trial import HOLE_S, Turns, strike
+from lab.bench.trial import AT_ONCE_MS, HOLE_S, Turns, strike
 from lab.command import LabError
+from lab.holes import Watch, watched
 from lab.routers import RouterKind
 
 BROKEN = (LabError, OSError)
 """What a run may fail with: something is not as it must be, or a process is gone that should be there."""
 
 SUBJECT = "The machine during the comparison"
+TRIES = 3
+"""The last one counts, whatever the machine does."""
 _STEADY_S = 0.5
 """How long a pair must be well before a fault; the mending of the last one has already been watched for longer."""
 _END_S = 15.0
@@ -66,11 +69,13 @@ class Campaign:
     """Those that are up, by tag."""
     _errors: list[Exception] = field(default_factory=list)
     _turns: Turns = field(default_factory=Turns)
+    _watching: Watch = field(init=False)
     _noting: threading.RLock = field(default_factory=threading.RLock)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Results:
-        """All rounds. Raises what a worker raised that is no failed run."""
+        """All rounds. Raises what a worker raised that is no failed run, ``LabError`` where nobody can watch the
+        machine."""
         self._left.extend(
             Round(contender, kind, number)
             for number in range(1, self.runs + 1)
@@ -81,14 +86,15 @@ class Campaign:
         tags = [self.tag if self.jobs == 1 else f"{self.tag}-{number}" for number in range(1, self.jobs + 1)]
         workers = [threading.Thread(target=self._work, args=(tag,), daemon=True) for tag in tags]
         idle = Idle()
-        for worker in workers:
-            worker.start()
-        try:
+        with watched(AT_ONCE_MS) as self._watching:
             for worker in workers:
-                worker.join()
-        except BaseException:
-            self._stop(workers)
-            raise
+                worker.start()
+            try:
+                for worker in workers:
+                    worker.join()
+            except BaseException:
+                self._stop(workers)
+                raise
         if self._errors:
             raise self._errors[0]
         self._machine.append(self._idle(idle))
@@ -169,16 +175,21 @@ class Campaign:
                 self.say(f"{number} {lab.kind:4} {lab.name:16} {part}: {cpu:.1f} % CPU, {memory / 1024:.0f} MB")
 
     def _strike(self, lab: Contender, accident: Accident, number: int) -> None:
-        """Raises one of ``BROKEN``, once it is noted, where the lab cannot be used any more."""
-        about = (str(lab.kind), lab.name, accident.name, number)
+        """Again where the machine spoilt it. Raises one of ``BROKEN``, once it is noted, where the lab cannot be used
+        any more."""
+        about, void = (str(lab.kind), lab.name, accident.name, number), 0
         try:
-            lab.home()
-            lab.settle(steady_s=_STEADY_S)
-            phase, mending = strike(lab, accident, self._turns)
+            while True:
+                lab.home()
+                lab.settle(steady_s=_STEADY_S)
+                record = Record(*about, *strike(lab, accident, self._turns, self._watching), void=void)
+                if not record.spoilt or void + 1 == TRIES:
+                    break
+                void += 1
         except BROKEN as error:
-            self._note(Record(*about, failure=str(error)))
+            self._note(Record(*about, failure=str(error), void=void))
             raise
-        self._note(Record(*about, phase, mending))
+        self._note(record)
 
     def _note(self, record: Record) -> None:
         with self._noting:
@@ -197,7 +208,8 @@ def line(record: Record) -> str:
         return f"{head} FAILED: {record.failure}"
     phase, mending = record.phase, record.mending
     text = f"{head} {_words(phase)}{'' if phase.back else ', until mended'}"
-    return text if mending is None else f"{text}; mending: {_words(mending)}"
+    text = text if mending is None else f"{text}; mending: {_words(mending)}"
+    return f"{text}; spoilt by the machine" if record.spoilt else text
 
 
 def _words(phase: Phase) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from l3ha.base.time import MS, SECOND
+from l3ha.base.time import SECOND
 from l3ha.control.client import ControlError, ask
 from l3ha.control.protocol import Failover
 from lab.bench.l3ha import L3ha
@@ -88,16 +88,12 @@ class _Event:
 
     def note(self, begin: int, seen: int | None, command: int) -> str:
         """One more, in nanoseconds of the monotonic clock; it in words. ``seen``: None where the listener could not."""
-        if seen is None or seen > command or self._stood_still(begin, command):
+        if seen is None or seen > command or self.watch.longest(begin, command):
             self.void += 1
             return "void"
         self.whole.append((command - begin) / 1e6)
         self.seen.append((command - seen) / 1e6)
         return f"{self.seen[-1]:.2f}"
-
-    def _stood_still(self, begin: int, end: int) -> bool:
-        wall = time.time_ns() - time.monotonic_ns()
-        return any(hole.end - (hole.ms + _STOOD_MS) * MS < end + wall for hole in self.watch.since(begin + wall))
 
     def before(self) -> tuple[float, ...]:
         """What passed between the cause and its sight."""

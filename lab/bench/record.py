@@ -21,6 +21,8 @@ class Phase:
     """How long both nodes claimed the role, or the routers sent to different nodes; sampled."""
     back: bool = True
     """Whether traffic flowed again by itself; False: only the mending ended the hole, which then is a lower bound."""
+    spoilt: bool = False
+    """Whether the machine itself stood still meanwhile, so that the figures may be its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class Record:
     mending: Phase | None = None
     failure: str | None = None
     """Why the run gave no figures; it is shown, never dropped."""
+    void: int = 0
+    """How many tries before this one were spoilt, and are not shown."""
+
+    @property
+    def spoilt(self) -> bool:
+        """Whether the fault or its mending was."""
+        return any(phase.spoilt for phase in (self.phase, self.mending) if phase is not None)
 
 
 @dataclass(frozen=True, slots=True)

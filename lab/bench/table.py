@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lab.bench.accident import ACCIDENTS
+from lab.bench.campaign import TRIES
 from lab.bench.contenders import CONTENDERS
 from lab.bench.record import Cell, Figures, Measure, Record, Results, cell
+from lab.bench.trial import AT_ALL_MS, AT_ONCE_MS
 
 
 class Row(NamedTuple):
@@ -61,7 +63,7 @@ def select(results: Results, router: str, contender: str, row: Row) -> list[Reco
 
 def readme(results: Results, pictures: dict[str, str]) -> str:
     """Per kind of router the picture and the matrix: longest hole in ms, worse direction, median / maximum."""
-    parts = [f"{_runs(results)} of each."]
+    parts = [f"{_runs(results)} of each. {_spoilt(results)}"]
     for router in routers(results):
         if router in pictures:
             parts.append(f"![outage per fault and contender, {_ROUTERS[router]} routers]({pictures[router]})")
@@ -75,6 +77,17 @@ def _runs(results: Results) -> str:
     counts = Counter((record.router, record.contender, record.fault) for record in results.records).values()
     least, most = min(counts, default=0), max(counts, default=0)
     return f"{most} {'run' if most == 1 else 'runs'}" if least == most else f"{least} to {most} runs"
+
+
+def _spoilt(results: Results) -> str:
+    """What is not shown, or shown though the machine had its part in it."""
+    void = sum(record.void for record in results.records)
+    spoilt = sum(record.spoilt for record in results.records)
+    return (
+        f"{void} more are not shown, because the machine itself stood still for {AT_ONCE_MS:.0f} ms at the fault or "
+        f"{AT_ALL_MS:.0f} ms later on, and were repeated, each at most {TRIES - 1} times; {spoilt} of those shown are "
+        "such."
+    )
 
 
 def matrix(results: Results, router: str) -> str:
@@ -132,7 +145,7 @@ def _report(results: Results, pictures: dict[str, str]) -> Iterator[str]:
     yield "# Benchmark"
     yield "Written by `make bench`; do not edit."
     yield (
-        f"{_runs(results)} of each. The longest hole in the traffic in ms, the packets lost in "
+        f"{_runs(results)} of each. {_spoilt(results)} The longest hole in the traffic in ms, the packets lost in "
         "both directions together, and the time in ms with two actives, each as median / maximum. 0: nothing in any "
         "run. Two actives: both nodes claim the role, or the routers send to different nodes; sampled about every "
         "25 ms. One packet per millisecond each way. Every fault hits n1, the preferred node. Labs may run "

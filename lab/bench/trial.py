@@ -9,16 +9,22 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from l3ha.base.time import SECOND
 from lab.bench.accident import Accident, Act
 from lab.bench.contender import PREFERRED, Contender
 from lab.bench.record import Phase
 from lab.command import LabError
+from lab.holes import Watch
 from lab.traffic import Flow, Outages
 
 PATIENCE_S = 110.0
 """Beyond the routers' BGP hold time of 90 s nothing comes back by itself."""
 HOLE_S = 0.7
 """Those of most contenders are shorter; others measure seconds, where a millisecond is nothing."""
+AT_ONCE_MS = 10.0
+"""If the machine stands still for so long within ``HOLE_S``, a run is spoilt."""
+AT_ALL_MS = 50.0
+"""And for so long at any time of it: a third of the shortest detection time."""
 _MENDED_S = 0.2
 _FRESH_NS = 100_000_000
 _POLL_S = 0.02
@@ -81,7 +87,7 @@ class Turns:
                 self._turn.release()
 
 
-def strike(lab: Contender, accident: Accident, turns: Turns) -> tuple[Phase, Phase | None]:
+def strike(lab: Contender, accident: Accident, turns: Turns, watch: Watch) -> tuple[Phase, Phase | None]:
     """Apply one fault to a healthy pair, wait until traffic flows steadily again, mend it and wait until all is well.
 
     No other lab is started, broken or mended within ``HOLE_S`` after the fault. Raises ``LabError`` where no traffic
@@ -100,7 +106,7 @@ def strike(lab: Contender, accident: Accident, turns: Turns) -> tuple[Phase, Pha
                 struck()
                 back = flows_again(flows, max(accident.lasts_s, lab.reaction_s))
         if back or mend is None:
-            phase = _phase(_close(flows), actives, back=back)
+            phase = _phase(_close(flows), actives, watch, begin, back=back)
         broken = False
         if mend is None:
             lab.settle(steady_s=_QUIET_S)
@@ -109,15 +115,16 @@ def strike(lab: Contender, accident: Accident, turns: Turns) -> tuple[Phase, Pha
             with turns.one(_MENDED_S):
                 mend(lab)
             lab.settle(steady_s=_QUIET_S)
-            return _phase(_close(flows), actives, back=False), None
-        return phase, _mending(lab, mend, turns)
+            return _phase(_close(flows), actives, watch, begin, back=False), None
+        return phase, _mending(lab, mend, turns, watch)
     finally:
         if broken and mend is not None:
             mend(lab)
 
 
-def _mending(lab: Contender, mend: Act, turns: Turns) -> Phase:
+def _mending(lab: Contender, mend: Act, turns: Turns, watch: Watch) -> Phase:
     with turns.one(_MENDED_S) as mended:
+        begin = time.monotonic_ns()
 
         def action() -> None:
             mend(lab)
@@ -126,7 +133,7 @@ def _mending(lab: Contender, mend: Act, turns: Turns) -> Phase:
 
         with Actives(lab) as actives:
             found = lab.meter().measure(action)
-    return _phase(found, actives, back=True)
+    return _phase(found, actives, watch, begin, back=True)
 
 
 def _flows(lab: Contender) -> tuple[Flow, Flow]:
@@ -157,11 +164,19 @@ def _close(flows: tuple[Flow, Flow]) -> Outages:
     return Outages(one, two)
 
 
-def _phase(found: Outages, actives: Actives, *, back: bool) -> Phase:
+def _phase(found: Outages, actives: Actives, watch: Watch, begin: int, *, back: bool) -> Phase:
     ways = (found.a_to_b, found.b_to_a)
     return Phase(
         gap_ms=(round(ways[0].gap_ms, 1), round(ways[1].gap_ms, 1)),
         lost=(ways[0].lost, ways[1].lost),
         two_actives_ms=round(actives.both_ms),
         back=back,
+        spoilt=back and spoilt_since(watch, begin),
     )
+
+
+def spoilt_since(watch: Watch, begin: int) -> bool:
+    """Whether the machine stood still for too long since a fault, or its mending (monotonic clock, ns)."""
+    now = time.monotonic_ns()
+    at_once = min(now, begin + int(HOLE_S * SECOND))
+    return watch.longest(begin, at_once) >= AT_ONCE_MS or watch.longest(begin, now) >= AT_ALL_MS

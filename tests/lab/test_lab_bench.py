@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from lab import topology
+from lab.bench import table
 from lab.bench.accident import ACCIDENTS
-from lab.bench.campaign import Campaign
+from lab.bench.campaign import TRIES, Campaign
 from lab.bench.daemons import Bird
+from lab.bench.record import Phase
+from lab.bench.trial import AT_ALL_MS, AT_ONCE_MS, spoilt_since
 from lab.command import LabError
+from lab.holes import Hole, Watch
 from lab.routers import RouterKind
 from lab.topology import REPOSITORY
 from lab.world import BASE
@@ -36,6 +41,78 @@ class Wrong(Bird):
 
     def prepare(self) -> None:
         raise ValueError("a fault of ours")
+
+
+class Easy(Bird):
+    """A contender that is always well, without a network."""
+
+    name = "bird-bfd"
+
+    def up(self) -> None:
+        """Nothing to build."""
+
+    def down(self) -> None:
+        """Nothing to remove."""
+
+    def settle(self, within_s: float = 60, steady_s: float = 1.0) -> None:
+        """Well."""
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "void", "shown"),
+    [
+        ([False], 0, False),
+        ([True, False], 1, False),
+        ([True, True, True, False], TRIES - 1, True),
+    ],
+)
+def test_a_run_that_the_machine_spoilt_is_repeated_and_counted(
+    monkeypatch: pytest.MonkeyPatch, spoilt: list[bool], void: int, shown: bool
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("real-time scheduling needs root")
+    tries = (Phase((number, number), (1, 1), 0, spoilt=one) for number, one in enumerate(spoilt))
+    monkeypatch.setattr("lab.bench.campaign.strike", lambda *_: (next(tries), None))
+    said: list[str] = []
+    campaign = Campaign("easy", [Easy], ACCIDENTS[:1], [RouterKind.BIRD], 1, said.append, footprint_s=0)
+    found = campaign.run()
+    (record,) = found.records
+    assert (record.void, record.spoilt) == (void, shown)
+    assert record.phase is not None and record.phase.gap_ms == (void, void), "the last try counts"
+    assert said[0].endswith("spoilt by the machine") is shown
+    assert f"{void} more are not shown" in table.readme(found, {})
+    assert f"{int(shown)} of those shown are such" in table.readme(found, {})
+
+
+class Seen(Watch):
+    """A watch that has seen one hole: when it was over (s after the beginning), and its length in ms."""
+
+    def __init__(self, over: float, ms: float) -> None:
+        super().__init__(AT_ONCE_MS, {})
+        self.begin = time.monotonic_ns() - 20 * 10**9
+        wall = time.time_ns() - time.monotonic_ns()
+        self.hole = Hole(self.begin + wall + int(over * 1e9), ms)
+
+    def since(self, at: int) -> list[Hole]:
+        return [self.hole] if self.hole.end >= at else []
+
+
+@pytest.mark.parametrize(
+    ("over", "ms", "expected"),
+    [
+        (-1.0, 900.0, False),
+        (0.3, AT_ONCE_MS, True),
+        (0.3, AT_ONCE_MS - 1, False),
+        (5.0, AT_ALL_MS - 1, False),
+        (5.0, AT_ALL_MS, True),
+        (60.0, 900.0, False),
+    ],
+)
+def test_a_run_is_spoilt_by_a_short_hole_at_its_fault_and_by_a_long_one_later(
+    over: float, ms: float, expected: bool
+) -> None:
+    watch = Seen(over, ms)
+    assert spoilt_since(watch, watch.begin) is expected
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
