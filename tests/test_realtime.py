@@ -9,12 +9,13 @@ import sys
 import pytest
 
 TELL = """
-import os, resource
+import os, resource, sys
 from l3ha.drivers import realtime
 print(realtime.lock_memory() or "locked")
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")))
 print(realtime.become_realtime() or "real-time")
 print(os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK, resource.getrlimit(resource.RLIMIT_RTTIME)[0])
+print(sys.getswitchinterval() == realtime.HAND_OVER_S)
 """
 REFUSED = """
 import os, resource
@@ -31,9 +32,10 @@ def say(script: str) -> list[str]:
 
 
 def test_memory_and_schedule_or_the_reason() -> None:
-    lock, size, schedule, granted, _ = say(TELL)
+    lock, size, schedule, granted, handed_over, _ = say(TELL)
     assert (lock == "locked") == (int(size) > 0), (lock, size)
     assert (schedule == "real-time") == (granted == "True 2000000"), (schedule, granted)
+    assert handed_over == "True"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody whom the kernel refuses")

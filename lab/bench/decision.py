@@ -42,6 +42,10 @@ _STOOD_MS = 2.0
 shorter holes would itself take a fifth of the processor's caches."""
 
 
+_START_S = 3.0
+"""What agents load in the background after their start does not belong to a decision."""
+
+
 class Tapped(L3ha):
     """l3ha with a tap between speaker and ExaBGP."""
 
@@ -116,6 +120,7 @@ def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
         takes_over = _Event(lost, "the datagram that grants it", "the node takes over", watch)
         moved = _Event("planned move requested", "the datagram that grants it", "the other node takes over", watch)
         events = (gives_up, takes_over, moved)
+        settle(lab, within_s=60, steady_s=_START_S)
         for number in range(1, 2 * runs + 1):
             if all(len(event.seen) >= runs for event in events):
                 break
