@@ -166,7 +166,7 @@ def test_a_path_that_only_replays_is_down() -> None:
 def test_ttl_is_demanded_on_one_hop_only() -> None:
     x = link()
     d = next(d for to, d in x.log if to == 1 and d.path == "icl")
-    x.deliver(1, replace(d, ttl=254))
+    x.deliver(1, d._replace(ttl=254))
     assert x.drops(1)[Drop.WRONG_TTL] == 1
     assert Drop.WRONG_TTL not in x.drops(2), "witness paths arrive with less"
 

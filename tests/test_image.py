@@ -13,13 +13,14 @@ from l3ha.base.names import Level
 from l3ha.base.settings import EchoTarget
 from l3ha.core import image
 from l3ha.core.echo import Echo
+from l3ha.core.events import EchoFailed
 from l3ha.core.node import NodeFacts
 from l3ha.wire.noise import Cipher
 
 TARGET = EchoTarget("10.0.0.1", "10.0.0.2", 5)
 FACTS = NodeFacts(True, True, False, True, 7, False)
 FACTS_IMAGE = ["Y", "core.node.NodeFacts", True, True, False, True, 7, False, True, False]
-TARGET_IMAGE = ["X", "base.settings.EchoTarget", {"source": "10.0.0.1", "destination": "10.0.0.2", "interval": 5}]
+TARGET_IMAGE = ["Y", "base.settings.EchoTarget", "10.0.0.1", "10.0.0.2", 5]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ TARGET_IMAGE = ["X", "base.settings.EchoTarget", {"source": "10.0.0.1", "destina
         (MappingProxyType({"a": 1}), ["M", "a", 1]),
         (TARGET, TARGET_IMAGE),
         (FACTS, FACTS_IMAGE),
+        (EchoFailed(TARGET, "no"), ["X", "core.events.EchoFailed", {"target": TARGET_IMAGE, "error": "no"}]),
     ],
 )
 def test_each_kind_has_its_form(value: Any, written: Any) -> None:
@@ -116,11 +118,11 @@ def test_what_has_no_words(value: object) -> None:
         (["E", "base.settings.EchoTarget", "source"], "an unknown class 'base.settings.EchoTarget'"),
         (["X", "base.names.Level", {}], "an unknown class 'base.names.Level'"),
         (["X", "builtins.object", {}], "an unknown class 'builtins.object'"),
-        (["X", "base.settings.EchoTarget", {"__class__": 1}], "an attribute '__class__'"),
-        (["X", "base.settings.EchoTarget", {"a b": 1}], "an attribute 'a b'"),
-        (["X", "base.settings.EchoTarget", {"none_such": 1}], "AttributeError"),
+        (["X", "base.settings.Arbiter", {"__class__": 1}], "an attribute '__class__'"),
+        (["X", "base.settings.Arbiter", {"a b": 1}], "an attribute 'a b'"),
+        (["X", "base.settings.Arbiter", {"none_such": 1}], "AttributeError"),
         (["Y", "core.node.NodeFacts", 1], "1 fields of core.node.NodeFacts"),
-        (["Y", "base.settings.EchoTarget", 1, 2, 3], "an unknown class 'base.settings.EchoTarget'"),
+        (["Y", "base.settings.Arbiter", 1, 2, 3], "an unknown class 'base.settings.Arbiter'"),
         (["X", "core.node.NodeFacts", {}], "TypeError"),
         (["Y", "core.node.NodeFacts", ["R", 0], *range(7)], "a named tuple within itself"),
         (["Y", "core.node.NodeFacts", ["L", ["R", 0]], *range(7)], "a named tuple within itself"),
@@ -149,7 +151,7 @@ def test_named_tuples_are_no_deeper_than_facts_are(inner: Callable[[int], Any]) 
 
 
 @pytest.mark.parametrize(
-    "content", [["Z" * 999], ["X", "x" * 999, {}], ["X", "base.settings.EchoTarget", {"__" + "x" * 999: 1}]]
+    "content", [["Z" * 999], ["X", "x" * 999, {}], ["X", "base.settings.Arbiter", {"__" + "x" * 999: 1}]]
 )
 def test_a_reason_is_short(content: object) -> None:
     with pytest.raises(image.BadImageError) as caught:

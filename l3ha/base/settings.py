@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from l3ha.base.names import LeaseEnd, NodeId, SrgId
 from l3ha.base.time import Duration
@@ -151,8 +152,7 @@ class Neighbor:
     bfd: Bfd | FrrBfd | None = None
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EchoTarget:
+class EchoTarget(NamedTuple):
     """An ICMP echo stream: from one of our addresses to a destination, both literal, same family."""
 
     source: str

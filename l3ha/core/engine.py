@@ -142,8 +142,11 @@ class Engine:
             event = self._pause(event, now, out)
         if isinstance(event, Tick) and now >= (wanted := self.next_deadline()):
             self.lateness.record(now - wanted)
-        self._last, self._next = now, None
-        if self._take(event, now, out):
+        self._last = now
+        news = self._take(event, now, out)
+        if news or isinstance(event, Tick):
+            self._next = None  # else nothing is due earlier than was known
+        if news:
             self._words = None
             judge, due = isinstance(event, Tick), now >= self._decision
             before = (self.node.state, self.speaker.number)
@@ -276,11 +279,8 @@ class Engine:
         return before is not EchoResult.ANSWERED or bool(turned) or sampling.verifying(self)
 
     def _datagram(self, d: Datagram, now: Instant, out: list[Effect]) -> bool:
-        mine = [p for p in self.peers.values() if d.path in p.paths]
-        peer = next((p for p in mine if p.paths[d.path].path.remote == d.source), None)
+        peer = self._sender(d)
         if peer is None:
-            for p in mine[:1]:
-                p.drop(Drop.WRONG_SOURCE)
             return False
         was = peer.contact
         sends, notes, eager = peer.receive(d, now)
@@ -293,6 +293,20 @@ class Engine:
         if peer.news:
             self._hear_of_arbiters()
         return peer.news
+
+    def _sender(self, d: Datagram) -> IclPeer | None:
+        """Whose word it must be; None where it came from somewhere else, which is counted."""
+        wrong: IclPeer | None = None
+        for peer in self.peers.values():
+            path = peer.paths.get(d.path)
+            if path is None:
+                continue
+            if path.path.remote == d.source:
+                return peer
+            wrong = wrong or peer
+        if wrong is not None:
+            wrong.drop(Drop.WRONG_SOURCE)
+        return None
 
     def _hear_of_arbiters(self) -> None:
         known = {k for p in self.peers.values() if p.beat is not None for k in p.beat.known}

@@ -1,10 +1,13 @@
-"""What enters the agent's engine, and what leaves it. Both are closed unions: ``Event`` and ``Effect``."""
+"""What enters the agent's engine, and what leaves it. Both are closed unions: ``Event`` and ``Effect``.
+
+What comes or goes many times a second is a named tuple, which is made in less than half the time of a frozen dataclass.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from l3ha.base.names import Intent, NodeId, SrgId, Term
 from l3ha.base.settings import EchoTarget, Settings
@@ -18,8 +21,7 @@ class Tick:
     """A deadline may be due. The shell has drained every socket before it says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """A UDP datagram came in on the socket of an ICL path."""
 
     path: str
@@ -28,8 +30,7 @@ class Datagram:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EchoAnswer:
+class EchoAnswer(NamedTuple):
     """An ICMP message (without IP header) came in on the socket of an echo target."""
 
     target: EchoTarget
@@ -128,8 +129,7 @@ Event: TypeAlias = (
 # --- effects: the engine asks, in this order ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send a datagram on an ICL path."""
 
     path: str
@@ -137,8 +137,7 @@ class Send:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendEcho:
+class SendEcho(NamedTuple):
     """Send this complete ICMP echo request payload; the driver builds the ICMP header around it."""
 
     target: EchoTarget

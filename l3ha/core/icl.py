@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from l3ha.base.names import Intent
 from l3ha.base.settings import Path, Peer, Settings
-from l3ha.base.time import MS, SECOND, Duration, Instant, after
+from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant, after
 from l3ha.core.events import Datagram, Note, NoteKind, Send
 from l3ha.core.session import Handshake, Opened, Session
 from l3ha.wire.codec import Numbers, decode, encode, numbers_of, renumbered
@@ -147,11 +147,6 @@ class IclPeer:
             self.drop(Drop.WRONG_TTL)
             return [], [], False
         match self.session.receive(d.data, now):
-            case Dropped():
-                pass  # the session has counted it
-            case Handshake(replies, established):
-                self.news = True
-                return [s for reply in replies for s in self._everywhere(reply)], [], established
             case Opened(plaintext, ordinal):
                 path.received += 1
                 if plaintext:
@@ -161,6 +156,11 @@ class IclPeer:
                     return [], notes, self.contact and not had
                 self.news = True
                 return [], [], True
+            case Handshake(replies, established):
+                self.news = True
+                return [s for reply in replies for s in self._everywhere(reply)], [], established
+            case Dropped():
+                pass  # the session has counted it
         return [], [], False
 
     def tick(self, now: Instant) -> list[Send]:
@@ -271,15 +271,15 @@ class IclPeer:
         path.heard = self._heard_at = now
         self.heard_ever = True
         patience = self.detection + (min(beat.grace, MAX_GRACE) if beat.intent is Intent.RESTARTING else 0)
-        others = self.paths.values() if self.settings.timers.heartbeat < TURNS_BELOW else ()
-        ahead = self._ahead(now, [p.heard for p in others])
+        turns = self.settings.timers.heartbeat < TURNS_BELOW
+        ahead = self._ahead(now, [p.heard for p in self.paths.values()]) if turns else 0
         self._heard_until = max(self._heard_until, now + patience - ahead)
         sent = path.times.get(numbers.echo)
         fresh = sent is not None and now - sent < self.detection
         if fresh and sent is not None:
             path.rtt = max(0, now - sent - numbers.echo_age)
             path.until, path.proved = now + patience, now
-            path.alone = path.until - self._ahead(now, [p.proved for p in others])
+            path.alone = path.until - (self._ahead(now, [p.proved for p in self.paths.values()]) if turns else 0)
             notes = self._path_up(path, now)
             self._reckon()
         if numbers.sequence > self._newest:
@@ -354,9 +354,11 @@ class IclPeer:
 
     def _reckon(self) -> None:
         """A path was heard, or is down: what follows for all of them, which is asked for far more often."""
-        up = [p for p in self.paths.values() if p.up]
-        self.ends = max([p.alone for p in up], default=LONG_AGO)
-        self.falls = min([self.ends, *[p.until for p in up]])
+        ends, falls = LONG_AGO, NEVER
+        for p in self.paths.values():
+            if p.up:
+                ends, falls = max(ends, p.alone), min(falls, p.until)
+        self.ends, self.falls = ends, min(ends, falls)
 
     def _lose(self, now: Instant) -> None:
         self.contact, self.contact_since, self.lost_at = False, None, now

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from l3ha.base.names import NodeId
 from l3ha.base.time import MS, SECOND, Duration, Instant
@@ -86,8 +86,7 @@ class Pace:
 DEFAULT_PACE = Pace()
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """An authentic packet, never seen before.
 
     ``ordinal`` grows with every session made here: what comes in on a greater one was keyed later. An empty plaintext
@@ -304,10 +303,9 @@ class Session:
                 return packet
 
     def _on_data(self, packet: Data, now: Instant) -> Opened | Dropped:
-        keys = next((k for k in self._confirmed if k.index == packet.receiver), None)
-        pending = None
+        keys, pending = _held(self._confirmed, packet.receiver), None
         if keys is None:
-            keys = pending = next((k for k in self._pending if k.index == packet.receiver), None)
+            keys = pending = _held(self._pending, packet.receiver)
         if keys is None:
             return Dropped(Drop.UNKNOWN_INDEX if self._confirmed or self._pending else Drop.NO_SESSION)
         if now - keys.created >= (self._pace.expire if pending is None else self._pace.pending):
@@ -390,6 +388,13 @@ class Session:
         if len(self._seen) >= SEEN_EPHEMERALS:
             del self._seen[next(iter(self._seen))]
         self._seen[ephemeral] = None
+
+
+def _held(sessions: list[Keys], index: int) -> Keys | None:
+    for keys in sessions:
+        if keys.index == index:
+            return keys
+    return None
 
 
 def _check_keys(private_key: bytes, peer_public_key: bytes, psk: bytes) -> bytes:

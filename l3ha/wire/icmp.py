@@ -20,8 +20,8 @@ apart. The nonce is random per request: who did not see the request cannot forge
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from l3ha.base.names import NodeId
 
@@ -34,8 +34,7 @@ _ECHO_REPLY, _ECHO_REPLY_V6 = 0, 129
 _ECHO_REQUEST, _ECHO_REQUEST_V6 = 8, 128
 
 
-@dataclass(frozen=True, slots=True)
-class EchoReply:
+class EchoReply(NamedTuple):
     """A well-formed answer to a request of some node of ours; whether it is the one awaited is not decided here."""
 
     identifier: int

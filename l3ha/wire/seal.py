@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2s
 from struct import Struct
+from typing import NamedTuple
 
 from l3ha.base.limits import MAX_DATAGRAM
 from l3ha.base.names import NodeId
@@ -129,8 +130,7 @@ class Response:
     noise: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """A sealed packet. ``header`` is what its tag covers besides the plaintext."""
 
     receiver: int
