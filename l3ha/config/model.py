@@ -135,7 +135,7 @@ class Speaker(Section):
     )
     nudge: bool = Field(
         default=True,
-        description="Announce one route again to every passive neighbor, unchanged, 40 ms before a silent peer is "
+        description="Announce one route again to every passive neighbor, unchanged, 35 ms before a silent peer is "
         "given up: FRR gathers changes for 50 ms from the first one on, so those of the takeover come through so much "
         "sooner. At most 3 times in vain in 45 minutes, because routers may damp flaps.",
     )
