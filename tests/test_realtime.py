@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+from l3ha.drivers import realtime
+
 TELL = """
 import os, resource, sys
 from l3ha.drivers import realtime
 print(realtime.lock_memory() or "locked")
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")))
 print(realtime.become_realtime() or "real-time")
+print(realtime.become_realtime(realtime.URGENT) or "real-time", os.sched_getparam(0).sched_priority)
 print(os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK, resource.getrlimit(resource.RLIMIT_RTTIME)[0])
 print(sys.getswitchinterval() == realtime.HAND_OVER_S)
 """
@@ -32,9 +35,10 @@ def say(script: str) -> list[str]:
 
 
 def test_memory_and_schedule_or_the_reason() -> None:
-    lock, size, schedule, granted, handed_over, _ = say(TELL)
+    lock, size, schedule, urgent, granted, handed_over, _ = say(TELL)
     assert (lock == "locked") == (int(size) > 0), (lock, size)
     assert (schedule == "real-time") == (granted == "True 2000000"), (schedule, granted)
+    assert schedule != "real-time" or urgent == f"real-time {realtime.URGENT}"
     assert handed_over == "True"
 
 

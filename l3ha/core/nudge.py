@@ -25,9 +25,9 @@ from l3ha.core.picture import Parts
 from l3ha.wire import wishline
 
 AHEAD: Duration = 35 * MS
-"""15 ms less than what bgpd gathers for. So much later than the nudge may the takeover be on its way: ExaBGP carries out
-one command after the other, two for each router, and is done with the fourth 9 ms after the first, or 16 on a slow
-processor (measured; there 10 ms came too late for the second router in half of all deaths, which cost 50)."""
+"""15 ms less than what bgpd gathers for, which is for the takeover's way to the routers: ExaBGP carries out one command
+after the other, two for each router, and is done with the fourth 9 ms after the first, or 16 on a slow processor
+(measured; there 10 ms were too short for the second router in half of all deaths, which cost 50)."""
 
 IN_VAIN = 3
 """Nudges without a takeover after them within ``SPAN``."""

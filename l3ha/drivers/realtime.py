@@ -15,6 +15,9 @@ import sys
 
 PRIORITY = 10
 
+URGENT = PRIORITY + 1
+"""The speaker's: what the agent has just decided waits for nothing else that the agent still does."""
+
 FUSE_US = 2_000_000
 """CPU time without ever sleeping after which the kernel ends the process (SIGXCPU): a loop gone mad at real-time
 priority would take the machine with it."""
@@ -33,14 +36,14 @@ def freeze() -> None:
     gc.set_threshold(5_000, 20, 100)
 
 
-def become_realtime() -> str | None:
+def become_realtime(priority: int = PRIORITY) -> str | None:
     """SCHED_RR for this thread, not for children (RESET_ON_FORK); a thread that computes hands the interpreter over to
     it within ``HAND_OVER_S``. The reason if it is not granted."""
     sys.setswitchinterval(HAND_OVER_S)
     try:
         _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
         resource.setrlimit(resource.RLIMIT_RTTIME, (FUSE_US, hard))
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     return None

@@ -61,7 +61,7 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         return 2
     born = boottime()
     realtime.freeze()
-    unpunctual = realtime.become_realtime()  # a takeover waits for this process
+    unpunctual = realtime.become_realtime(realtime.URGENT)  # a takeover waits for this process
     shell = Shell(Path(run_dir), born, unpunctual)
     try:
         shell.run()
