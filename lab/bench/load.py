@@ -144,13 +144,17 @@ class Loaded(L3ha):
         return seen
 
 
+_LEAST_S = 2
+"""T_verify's default, the longest of them."""
+
+
 def _clock(load: Load) -> str:
     """Timers as ``l3ha check`` asks for them where the defaults are too short for so many routes, with a reserve of
-    half: two nodes and two routers share the machine."""
+    half: two nodes and two routers share the machine. None is shorter than by default."""
     needed = bounds.telling((load.routes + 6) * load.sessions)
     if needed <= SECOND // 2:
         return ""
-    seconds = -(-3 * needed // (2 * SECOND))
+    seconds = max(_LEAST_S, -(-3 * needed // (2 * SECOND)))
     return "\n[timers]\n" + "".join(f'{name} = "{seconds}s"\n' for name in ("bgp", "drain", "verify", "settle"))
 
 
