@@ -20,8 +20,8 @@ from l3ha.base.time import MS
 from lab.command import LabError
 from lab.observe import until
 
-PRIORITY = 50
-"""The agent has 10, everything else of the lab at most 20."""
+PRIORITY = 60
+"""Everything else of the lab has 50 at most (who pulls the cables)."""
 
 LEAST_MS = 20.0
 """A hole shorter than that is no trouble to anybody's timers."""
@@ -41,6 +41,10 @@ class Hole(NamedTuple):
     ms: float
 
 
+class UnwatchedError(Exception):
+    """A watching process is gone, so nobody knows any more whether the machine stands still."""
+
+
 class Watch:
     """What the watching processes have noted. Made by ``watched``."""
 
@@ -51,15 +55,16 @@ class Watch:
         """By the file in which a process notes."""
 
     def since(self, at: int) -> list[Hole]:
-        """Every hole of all cores that ended at ``at`` (ns since the epoch) or later. Raises ``LabError`` where one of
-        the processes is gone."""
-        self.ready()
+        """Every hole of all cores that ended at ``at`` (ns since the epoch) or later. Raises ``UnwatchedError`` where
+        one of the processes is gone."""
+        if any(process.poll() is not None for process in self.notes.values()):
+            raise UnwatchedError("nobody watches the machine any more")
         noted = (line.split() for file in self.notes for line in file.read_text().splitlines())
         return sorted(hole for end, ms in noted if (hole := Hole(int(end), float(ms))).end >= at)
 
     def longest(self, begin: int, end: int) -> float:
         """The longest hole, in ms, that touched this span of the monotonic clock (ns); 0 where there was none. Raises
-        ``LabError`` as ``since`` does."""
+        ``UnwatchedError`` as ``since`` does."""
         wall = time.time_ns() - time.monotonic_ns()
         found = [h for h in self.since(begin + wall) if h.end - (h.ms + self.least_ms) * MS < end + wall]
         return max((hole.ms for hole in found), default=0.0)
@@ -82,7 +87,9 @@ def watched(least_ms: float = LEAST_MS) -> Iterator[Watch]:
         watch = Watch(least_ms, {})
         for core in sorted(os.sched_getaffinity(0)):
             file = Path(directory) / str(core)
-            watch.notes[file] = process = subprocess.Popen([*argv, file, file.name, str(least_ms)])
+            command = [*argv, str(file), file.name, str(least_ms)]
+            # a session of its own: what interrupts the owner leaves it to the owner to end this
+            watch.notes[file] = process = subprocess.Popen(command, start_new_session=True)
             stack.callback(process.wait)
             stack.callback(process.kill)
         until(lambda: {"watched": watch.ready()}, {"watched": True}, within_s=_READY_S, what="a watch")

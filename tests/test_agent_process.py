@@ -18,7 +18,7 @@ import pytest
 from l3ha.agent import preflight
 from l3ha.agent.log import Log
 from l3ha.agent.loop import EngineLike
-from l3ha.agent.process import EXIT_CLEAN, EXIT_CONFIG, EXIT_FAILED, EXIT_OURS, serve
+from l3ha.agent.process import EXIT_CLEAN, EXIT_CONFIG, EXIT_FAILED, EXIT_OURS, MANY_TOLD, priority, serve
 from l3ha.base.errors import ConfigError, Fault
 from l3ha.base.names import SrgId, Term
 from l3ha.base.settings import Settings
@@ -45,8 +45,10 @@ from l3ha.core.events import (
     Tick,
 )
 from l3ha.core.status import Status
+from l3ha.drivers import realtime
 from l3ha.drivers.memory import TermStore
 from tests.test_agent_shell import BUDGET_S, PEER, SETTINGS, STATUS, Script, note
+from tests.world import settings
 
 
 class Polite(Script):
@@ -337,3 +339,10 @@ def test_faults_of_the_file_are_all_said_and_the_exit_code_is_theirs(tmp_path: P
 
 if __name__ == "__main__":
     sys.exit(child(*sys.argv[1:]))
+
+
+def test_the_speaker_is_more_urgent_than_the_agent_unless_it_may_compute_for_long() -> None:
+    few = settings(1)
+    told = len(few.neighbors)
+    many = replace(few, srgs=(replace(few.srgs[0], routes=("10.0.0.0/8",) * -(-MANY_TOLD // told)),))
+    assert priority(few) < realtime.URGENT == priority(many)

@@ -27,8 +27,8 @@ DRAIN_LIMIT = 256
 """Events read in one drain, over all sockets: more than the receive buffers hold when nobody floods us."""
 
 BREATH_S = 0.001
-"""Pause of reading after a batch that did not end: at real-time priority a flood would take the core from the speaker
-and ExaBGP, and a process that never sleeps is ended by the kernel (RLIMIT_RTTIME)."""
+"""Pause of reading after a batch that did not end: at real-time priority a flood would take the core from ExaBGP,
+and a process that never sleeps is ended by the kernel (RLIMIT_RTTIME)."""
 
 TICKS_PER_TURN = 4
 """Ticks in a row before sockets are served again, if the engine's next deadline is always due."""

@@ -41,8 +41,17 @@ SLOW_START_S = 0.25
 READ_TIMEOUT_S = 5.0
 """After this a reading has failed (a pipe in the place of the file, a dead file server); the next SIGHUP tries anew."""
 
+MANY_TOLD = 500
+"""So many routes, each neighbor's counted, may have the speaker compute for longer than heartbeats can wait."""
+
 Starter: TypeAlias = Callable[[Settings, tuple[Memory, ...], Instant], tuple[EngineLike, Callable[[Instant], Status]]]
 """Makes the engine, and the function that tells its status."""
+
+
+def priority(settings: Settings) -> int:
+    """The agent's: below the speaker's where the speaker is quick."""
+    routes = len(settings.node_group.routes) + sum(len(srg.routes) for srg in settings.srgs)
+    return realtime.PRIORITY if routes * len(settings.neighbors) < MANY_TOLD else realtime.URGENT
 
 
 def serve(
@@ -132,7 +141,7 @@ class Agent:
     def _start_slow(self) -> None:
         self._log.start()
         self._world.start()
-        reason = realtime.become_realtime()
+        reason = realtime.become_realtime(priority(self._settings))
         if reason is not None:
             text = f"no real-time scheduling ({reason}): detection faster than 500 ms is not safe under load"
             self._history.tell(NoteKind.ALARM, text, alarm=False)
@@ -193,6 +202,7 @@ class Agent:
         self._settings = self._control.settings = new
         self._shell.feed(NewSettings(new))
         self._world.adapt(new)
+        realtime.become_realtime(priority(new))
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something raised where only our own code runs."""

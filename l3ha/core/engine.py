@@ -117,7 +117,9 @@ class Engine:
         self._sampling: Instant = now
         """When the next echo goes out or the next verdict is given."""
         self._next: Instant | None = None
-        """What ``next_deadline`` says until the next step; the loop asks several times."""
+        """What ``next_deadline`` says until the next Tick, or step with news. The peer's word may also bring an end of
+        contact nearer without being news (the first of a restarted process was no proof), but never nearer than the
+        next heartbeat, and by then it is worked out anew."""
         self._words: Heartbeat | None = None
         """What heartbeats say, since the last decision."""
         self._foreseen = False
@@ -145,7 +147,7 @@ class Engine:
         self._last = now
         news = self._take(event, now, out)
         if news or isinstance(event, Tick):
-            self._next = None  # else nothing is due earlier than was known
+            self._next = None
         if news:
             self._words = None
             judge, due = isinstance(event, Tick), now >= self._decision

@@ -16,7 +16,8 @@ import sys
 PRIORITY = 10
 
 URGENT = PRIORITY + 1
-"""The speaker's: what the agent has just decided waits for nothing else that the agent still does."""
+"""The speaker's: what the agent has just decided waits for nothing else that the agent still does. The agent's, too,
+where the speaker may have to compute for long: on a single core heartbeats must not wait for that."""
 
 FUSE_US = 2_000_000
 """CPU time without ever sleeping after which the kernel ends the process (SIGXCPU): a loop gone mad at real-time
@@ -38,15 +39,19 @@ def freeze() -> None:
 
 def become_realtime(priority: int = PRIORITY) -> str | None:
     """SCHED_RR for this thread, not for children (RESET_ON_FORK); a thread that computes hands the interpreter over to
-    it within ``HAND_OVER_S``. The reason if it is not granted."""
+    it within ``HAND_OVER_S``. Where only ``PRIORITY`` is granted it has to do. The reason if that is not, either."""
     sys.setswitchinterval(HAND_OVER_S)
-    try:
-        _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-        resource.setrlimit(resource.RLIMIT_RTTIME, (FUSE_US, hard))
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
-    except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None
+    reason = None
+    for granted in (priority, PRIORITY):
+        try:
+            _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+            resource.setrlimit(resource.RLIMIT_RTTIME, (FUSE_US, hard))
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(granted))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+        else:
+            return None
+    return reason
 
 
 def follow(thread: int) -> None:

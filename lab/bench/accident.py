@@ -26,7 +26,7 @@ table inet l3ha_bench {{
 _CLOSE = "qdisc replace dev {interface} root pfifo limit 0\n"
 _OPEN = "qdisc delete dev {interface} root\n"
 _URGENT = 50
-"""Before l3ha's 10."""
+"""Before l3ha's 11."""
 
 Act: TypeAlias = Callable[[Contender], None]
 """Something done to a contender whose n1 is active."""

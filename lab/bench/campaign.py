@@ -75,7 +75,7 @@ class Campaign:
 
     def run(self) -> Results:
         """All rounds. Raises what a worker raised that is no failed run, ``LabError`` where nobody can watch the
-        machine."""
+        machine, ``UnwatchedError`` where nobody does any more."""
         self._left.extend(
             Round(contender, kind, number)
             for number in range(1, self.runs + 1)
@@ -187,7 +187,8 @@ class Campaign:
                     break
                 void += 1
         except BROKEN as error:
-            self._note(Record(*about, failure=str(error), void=void))
+            after = f" (after {void} spoilt tries)" if void else ""
+            self._note(Record(*about, failure=f"{error}{after}", void=void))
             raise
         self._note(record)
 

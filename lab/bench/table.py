@@ -10,7 +10,7 @@ from lab.bench.accident import ACCIDENTS
 from lab.bench.campaign import TRIES
 from lab.bench.contenders import CONTENDERS
 from lab.bench.record import Cell, Figures, Measure, Record, Results, cell
-from lab.bench.trial import AT_ALL_MS, AT_ONCE_MS
+from lab.bench.trial import AT_ALL_MS, AT_ALL_S, AT_ONCE_MS
 
 
 class Row(NamedTuple):
@@ -85,8 +85,8 @@ def _spoilt(results: Results) -> str:
     spoilt = sum(record.spoilt for record in results.records)
     return (
         f"{void} more are not shown, because the machine itself stood still for {AT_ONCE_MS:.0f} ms at the fault or "
-        f"{AT_ALL_MS:.0f} ms later on, and were repeated, each at most {TRIES - 1} times; {spoilt} of those shown are "
-        "such."
+        f"its mending, or {AT_ALL_MS:.0f} ms within {AT_ALL_S:.0f} s, and were repeated, "
+        f"each at most {TRIES - 1} times; {spoilt} of those shown are such."
     )
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 PRIORITY = 20
-"""Those that are measured have 10. So the instant of the command is noted, not when they have nothing more to do."""
+"""What is measured has 10 and 11: the instant of the command is noted, not when they have nothing more to do."""
 
 
 def main(path: str, *argv: str) -> int:

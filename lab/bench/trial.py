@@ -24,7 +24,9 @@ HOLE_S = 0.7
 AT_ONCE_MS = 10.0
 """If the machine stands still for so long within ``HOLE_S``, a run is spoilt."""
 AT_ALL_MS = 50.0
-"""And for so long at any time of it: a third of the shortest detection time."""
+"""And for so long within ``AT_ALL_S``: a third of the shortest detection time."""
+AT_ALL_S = 10.0
+"""The same for all, however long their outages are."""
 _MENDED_S = 0.2
 _FRESH_NS = 100_000_000
 _POLL_S = 0.02
@@ -102,6 +104,7 @@ def strike(lab: Contender, accident: Accident, turns: Turns, watch: Watch) -> tu
                 flow.open(begin, within_s=5)
             with Actives(lab, PREFERRED if accident.silences else None) as actives:
                 broken = True
+                begin = time.monotonic_ns()
                 accident.apply(lab)
                 struck()
                 back = flows_again(flows, max(accident.lasts_s, lab.reaction_s))
@@ -124,9 +127,11 @@ def strike(lab: Contender, accident: Accident, turns: Turns, watch: Watch) -> tu
 
 def _mending(lab: Contender, mend: Act, turns: Turns, watch: Watch) -> Phase:
     with turns.one(_MENDED_S) as mended:
-        begin = time.monotonic_ns()
+        begin = 0
 
         def action() -> None:
+            nonlocal begin
+            begin = time.monotonic_ns()
             mend(lab)
             mended()
             lab.settle(within_s=PATIENCE_S, steady_s=_QUIET_S)
@@ -176,7 +181,6 @@ def _phase(found: Outages, actives: Actives, watch: Watch, begin: int, *, back: 
 
 
 def spoilt_since(watch: Watch, begin: int) -> bool:
-    """Whether the machine stood still for too long since a fault, or its mending (monotonic clock, ns)."""
-    now = time.monotonic_ns()
-    at_once = min(now, begin + int(HOLE_S * SECOND))
-    return watch.longest(begin, at_once) >= AT_ONCE_MS or watch.longest(begin, now) >= AT_ALL_MS
+    """Whether the machine stood still for too long after a fault, or its mending (monotonic clock, ns)."""
+    spans = ((HOLE_S, AT_ONCE_MS), (AT_ALL_S, AT_ALL_MS))
+    return any(watch.longest(begin, begin + int(seconds * SECOND)) >= ms for seconds, ms in spans)

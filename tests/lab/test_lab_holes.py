@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.command import LabError
-from lab.holes import Hole, Watch, watched
+from lab.holes import Hole, UnwatchedError, Watch, watched
 from lab.observe import until
 from lab.topology import REPOSITORY
 from tests.standstill import ATTEMPTS, BEGAN, FAILED, SPOILT_MS, WATCH, spoilt
@@ -42,7 +42,7 @@ def test_a_watch_that_nobody_keeps_is_an_error_and_not_a_calm_machine() -> None:
         watching = one_of(watch)
         watching.kill()
         watching.wait()
-        with pytest.raises(LabError, match="nobody watches"):
+        with pytest.raises(UnwatchedError, match="nobody watches"):
             watch.since(0)
 
 
