@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,13 +48,14 @@ def test_a_watch_that_nobody_keeps_is_an_error_and_not_a_calm_machine() -> None:
 
 
 @AS_ROOT
-def test_a_killed_owner_leaves_no_watcher() -> None:
+def test_a_killed_owner_leaves_no_watcher(tmp_path: Path) -> None:
     program = (
         "from lab.holes import watched\nwith watched() as w:\n print(*(p.pid for p in w.notes.values()), flush=True)\n"
     )
     program += " input()"
     argv = [sys.executable, "-c", program]
-    with subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}  # nobody is left to remove what it made there
+    with subprocess.Popen(argv, cwd=REPOSITORY, env=env, stdin=PIPE, stdout=PIPE, text=True) as owner:
         assert owner.stdout is not None
         watching = [Path("/proc") / pid for pid in owner.stdout.readline().split()]
         assert watching and all(one.exists() for one in watching)
