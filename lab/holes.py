@@ -57,7 +57,7 @@ class Watch:
     def since(self, at: int) -> list[Hole]:
         """Every hole of all cores that ended at ``at`` (ns since the epoch) or later. Raises ``UnwatchedError`` where
         one of the processes is gone."""
-        if any(process.poll() is not None for process in self.notes.values()):
+        if self._left():
             raise UnwatchedError("nobody watches the machine any more")
         noted = (line.split() for file in self.notes for line in file.read_text().splitlines())
         return sorted(hole for end, ms in noted if (hole := Hole(int(end), float(ms))).end >= at)
@@ -71,9 +71,12 @@ class Watch:
 
     def ready(self) -> bool:
         """Whether every core is watched by now."""
-        if any(process.poll() is not None for process in self.notes.values()):
+        if self._left():
             raise LabError("nobody watches the machine: real-time scheduling is not permitted")
         return all(file.exists() for file in self.notes)
+
+    def _left(self) -> bool:
+        return any(process.poll() is not None for process in self.notes.values())
 
 
 @contextlib.contextmanager

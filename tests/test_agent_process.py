@@ -337,12 +337,12 @@ def test_faults_of_the_file_are_all_said_and_the_exit_code_is_theirs(tmp_path: P
     assert "Traceback" not in done.stderr
 
 
-if __name__ == "__main__":
-    sys.exit(child(*sys.argv[1:]))
-
-
 def test_the_speaker_is_more_urgent_than_the_agent_unless_it_may_compute_for_long() -> None:
     few = settings(1)
     told = len(few.neighbors)
     many = replace(few, srgs=(replace(few.srgs[0], routes=("10.0.0.0/8",) * -(-MANY_TOLD // told)),))
     assert priority(few) < realtime.URGENT == priority(many)
+
+
+if __name__ == "__main__":
+    sys.exit(child(*sys.argv[1:]))

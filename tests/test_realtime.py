@@ -28,6 +28,20 @@ os.setuid(65534)
 print(realtime.lock_memory())
 """
 
+HALF_GRANTED = """
+import os
+from l3ha.drivers import realtime
+kernel = os.sched_setscheduler
+
+def refuse(pid, policy, wanted):
+    if wanted.sched_priority > realtime.PRIORITY:
+        raise PermissionError(1, "Operation not permitted")
+    kernel(pid, policy, wanted)
+
+os.sched_setscheduler = refuse  # as with LimitRTPRIO=10; the limit itself not everybody may set
+print(realtime.become_realtime(realtime.URGENT) or "real-time", os.sched_getparam(0).sched_priority)
+"""
+
 
 def say(script: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -46,3 +60,9 @@ def test_memory_and_schedule_or_the_reason() -> None:
 def test_a_refusal_is_a_reason() -> None:
     (reason, _) = say(REFUSED)
     assert reason in ("Cannot allocate memory", "Operation not permitted")
+
+
+def test_where_only_the_lower_priority_is_granted_it_has_to_do() -> None:
+    told = say(HALF_GRANTED)[0]
+    schedule = say(TELL)[2]
+    assert told == (f"real-time {realtime.PRIORITY}" if schedule == "real-time" else f"{schedule} 0")

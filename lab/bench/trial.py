@@ -99,9 +99,9 @@ def strike(lab: Contender, accident: Accident, turns: Turns, watch: Watch) -> tu
     mend, broken = accident.mend, False
     try:
         with turns.one(HOLE_S) as struck:
-            begin = time.monotonic_ns()
+            healthy = time.monotonic_ns()
             for flow in flows:
-                flow.open(begin, within_s=5)
+                flow.open(healthy, within_s=5)
             with Actives(lab, PREFERRED if accident.silences else None) as actives:
                 broken = True
                 begin = time.monotonic_ns()
