@@ -12,7 +12,7 @@ from typing import TypeAlias
 from lab.bench.contender import PREFERRED, Contender
 from lab.command import LabError, run
 from lab.faults import by_name as lab_fault
-from lab.observe import other, until
+from lab.observe import other
 from lab.topology import NODES, ROUTERS, End, far_end, inside, namespace
 
 _FILTER = """\
@@ -112,7 +112,12 @@ def _move(to: str) -> Act:
     def act(lab: Contender) -> None:
         lab.move(to)
         followed = {"routers": dict.fromkeys(ROUTERS, to)}
-        until(lambda: {"routers": {router: lab.carrier(router) for router in ROUTERS}}, followed, within_s=30)
+        lab.until(
+            lambda: {"routers": {router: lab.carrier(router) for router in ROUTERS}},
+            followed,
+            within_s=30,
+            what=f"the routers' move to {to}",
+        )
 
     return act
 

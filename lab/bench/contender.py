@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from typing import ClassVar
 from lab import vty
 from lab.command import LabError, run
 from lab.keeper import Service
-from lab.observe import until
+from lab.observe import Picture, until
 from lab.routers import RouterKind, frr, services
 from lab.topology import BEYOND, NODES, ROUTERS, processes
 from lab.world import Lab
@@ -138,8 +139,29 @@ class Contender(Lab, ABC):
             return 0
 
     def settle(self, within_s: float = 60, steady_s: float = 1.0) -> None:
-        """Wait until all is well. Raises ``LabError`` with the difference."""
-        until(self.picture, self.whole(), within_s=within_s, steady_s=steady_s, what=f"{self.name}: a healthy pair")
+        """Wait until all is well. Raises ``LabError`` with the difference, or at once where the lab is gone."""
+        self.until(self.picture, *self.wholes(), within_s=within_s, steady_s=steady_s, what="a healthy pair")
+
+    def wholes(self) -> list[dict[str, object]]:
+        """The pictures in which all is well enough to begin with."""
+        return [self.whole()]
+
+    def until(
+        self,
+        look: Callable[[], Picture],
+        *expected: Picture,
+        within_s: float,
+        steady_s: float = 0,
+        what: str,
+    ) -> None:
+        """``observe.until``, which ends at once where the lab was taken away."""
+
+        def present() -> Picture:
+            if not self.directory.exists():
+                raise LabError(f"{self.name}: the lab {self.tag} is gone")
+            return look()
+
+        until(present, *expected, within_s=within_s, steady_s=steady_s, what=f"{self.name}: {what}")
 
     def home(self) -> None:
         """Bring the service back to n1; most contenders do so by themselves."""

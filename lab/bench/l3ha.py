@@ -7,7 +7,7 @@ import re
 from lab.bench.contender import PREFERRED, Contender, Part
 from lab.bounds import LEASE_OVER_S
 from lab.command import LabError
-from lab.observe import move_to, other, pair, picture, until
+from lab.observe import move_to, other, pair, picture
 from lab.topology import NODES, ROUTERS
 from lab.world import write_cluster_file
 
@@ -52,9 +52,8 @@ class L3ha(Contender):
     def whole(self, active: str = PREFERRED) -> dict[str, object]:
         return pair(active)
 
-    def settle(self, within_s: float = 60, steady_s: float = 1.0) -> None:
-        wholes = [self.whole(node) for node in NODES]
-        until(self.picture, *wholes, within_s=within_s, steady_s=steady_s, what=f"{self.name}: a healthy pair")
+    def wholes(self) -> list[dict[str, object]]:
+        return [self.whole(node) for node in NODES]
 
     def home(self) -> None:
         move_to(self, PREFERRED)

@@ -139,6 +139,14 @@ def test_a_fault_of_ours_is_no_failed_run() -> None:
     assert _labs(tag) == []
 
 
+def test_nobody_waits_for_a_lab_that_was_taken_away() -> None:
+    begin = time.monotonic()
+    with pytest.raises(LabError, match="bird-bfd: the lab nowhere is gone"):
+        Bird("nowhere", RouterKind.BIRD).settle(within_s=60)
+    assert time.monotonic() - begin < 30
+
+
+@pytest.mark.timeout(150)
 def test_an_interrupted_benchmark_leaves_no_lab_and_notes_no_failure(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
@@ -153,7 +161,7 @@ def test_an_interrupted_benchmark_leaves_no_lab_and_notes_no_failure(tmp_path: P
             assert _labs(tag) == [f"{tag}-1", f"{tag}-2"]
         finally:
             bench.terminate()
-        assert bench.wait(30) == 143
+        assert bench.wait(60) == 143  # each lab may take 12 s to end, and its worker 15 s to notice
     assert _labs(tag) == []
     assert [one["failure"] for one in json.loads((tmp_path / "results.json").read_text())["records"]] in (
         [None],
