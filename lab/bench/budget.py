@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from l3ha.base.time import MS
 from lab.bench.accident import by_name as accident
 from lab.bench.campaign import BROKEN
 from lab.bench.contender import PREFERRED
@@ -30,6 +31,8 @@ from lab.routers import RouterKind
 from lab.topology import BEYOND, NODES, ROUTERS
 
 _HEIR = other(PREFERRED)
+_NOTED_NS = 10 * MS
+"""An event is noted within this after the command that it led to; a nudge goes out long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +41,18 @@ class Budget:
 
     fault: str
     subject: str
-    noticed: str
-    """The first line: until somebody knows of the fault."""
+    detection: str
+    """What the first line is, apart from a decision: until somebody knows of the fault."""
     node: str
     """Who has to notice it."""
     event: tuple[str, str]
-    """By which of its events that is known: kind, and a part of the text."""
+    """By which of its events that is known: kind, and a part of the text. It is noted when the command is out."""
     routers: tuple[str, ...]
     """Those that learn of it from the nodes only, so that the last line is theirs."""
 
     def lines(self) -> tuple[str, ...]:
         """In the order in which the time is spent."""
-        return (self.noticed, *_LINES)
+        return (f"{self.detection}; and the decision: the first command to ExaBGP, of whichever node", *_LINES)
 
 
 BUDGETS = (
@@ -71,7 +74,6 @@ BUDGETS = (
     ),
 )
 _LINES = (
-    "decision, and the first command to ExaBGP, of whichever node",
     "ExaBGP: the first UPDATE arrives at the router",
     "the router: its kernel has the new route",
 )
@@ -141,21 +143,20 @@ def _strike(lab: Watched, budget: Budget) -> dict[str, list[float]]:
 
 
 def _lines(lab: Watched, budget: Budget, begin: int) -> dict[str, list[float]]:
-    noticed = _noticed(lab, budget, begin)
-    told = min((one for node in NODES for one in commands(lab.tap(node), noticed)), default=None)
+    since = max(begin, _noticed(lab, budget, begin) - _NOTED_NS)
+    told = min((one for node in NODES for one in commands(lab.tap(node), since)), default=None)
     if told is None:
         raise LabError("no command came")
     updates, routes = [], []
     for router in budget.routers:
-        update = first(lab.seen(router), noticed, "update")
-        route = first(lab.seen(router), noticed, f"route {BEYOND[router][0]} ")
+        update = first(lab.seen(router), told[0], "update")
+        route = first(lab.seen(router), told[0], f"route {BEYOND[router][0]} ")
         if update is None or route is None:
             raise LabError(f"{router}: no UPDATE or no new route was seen")
         updates.append(update)
         routes.append(route)
     figures = (
-        [noticed - begin],
-        [told[0] - noticed],
+        [told[0] - begin],
         [update - told[0] for update in updates],
         [route - update for route, update in zip(routes, updates, strict=True)],
         [route - begin for route in routes],
