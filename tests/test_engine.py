@@ -52,7 +52,7 @@ from l3ha.core.probe import MISLED_AFTER
 from l3ha.wire import wishline
 from l3ha.wire.seal import INIT, Drop
 from l3ha.wire.wish import Advertised, Alive, NeighborReport, Renew, Report, Wish
-from tests.world import TIMERS, Node, World, address, echo_reply, entropy, settings
+from tests.world import FLOATING, TIMERS, Node, World, address, echo_reply, entropy, settings
 
 T0: Instant = 1_000 * SECOND
 T_DET, T_H = TIMERS.detection, TIMERS.heartbeat
@@ -688,10 +688,67 @@ def test_as_long_as_all_goes_on_little_is_decided(monkeypatch: pytest.MonkeyPatc
         decide(self, now, out, judge=judge)
 
     monkeypatch.setattr(Engine, "_run", counted)
-    sent = [e.sent for e in engine(world).echoes.values()]
+    sent = [(e, e.sent) for node in (1, 2) for e in engine(world, node).echoes.values()]
     world.run(10 * SECOND)
-    assert [e.sent for e in engine(world).echoes.values()] == [n + 100 for n in sent]
+    asked = {(e.target.source, e.sent - before) for e, before in sent}
+    assert asked == {
+        (FLOATING, 100),
+        ("100.64.11.2", 0),
+        ("100.64.21.2", 0),
+        ("100.64.12.2", 100),
+        ("100.64.22.2", 100),
+    }
     assert 2 * 10 <= len(decided) <= 2 * 11, "at each of the two nodes, in ten seconds"
+
+
+def sent_by_own(world: World, node: int = 1) -> list[int]:
+    """How often each arbiter was asked from the own address."""
+    s = world.nodes[node].settings
+    return [engine(world, node).echoes[a.own].sent for a in s.srgs[0].arbiters]
+
+
+def test_without_contact_the_own_addresses_are_asked_again() -> None:
+    world = pair()
+    before = sent_by_own(world)
+    world.run(SECOND)
+    assert sent_by_own(world) == before
+    world.silence(2)
+    world.until(lambda: not engine(world).peers[NodeId(2)].contact, 2 * T_DET)
+    world.run(SECOND)
+    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+    assert engine(world).probes[ONE].times(Verdict.WIN) == 10, "and nothing was unknown meanwhile"
+
+
+def test_the_own_address_is_asked_where_the_floating_one_is_silent() -> None:
+    world = pair()
+    before = sent_by_own(world)
+    world.routers["r1"].routes.clear()
+    world.run(SECOND)
+    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [9, 0]
+
+
+def test_a_group_that_is_elsewhere_has_the_own_addresses_asked() -> None:
+    """All of them: what is asked for one group is often asked for the others."""
+
+    def second(s: Settings) -> Settings:
+        one = s.srgs[0]
+        return replace(s, srgs=(one, replace(one, id=SrgId(2), arbiters=())))
+
+    world = pair(second)
+    two = engine(world).srgs[SrgId(2)]
+    assert not (two.state is SrgState.ACTIVE and two.verified), two
+    before = sent_by_own(world)
+    world.run(SECOND)
+    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+
+
+def test_an_own_address_that_a_monitor_watches_is_always_asked() -> None:
+    r1 = settings(1).srgs[0].arbiters[0]
+    watch = Monitor("r1", MonitorKind.IP, r1.own.destination, r1.own, 100, 1, 3, 100 * MS)
+    world = pair(lambda s: group(monitors=(watch,))(s) if s.id == 1 else s)
+    before = sent_by_own(world)
+    world.run(SECOND)
+    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 0]
 
 
 def test_a_silent_peer_is_asked_anew_before_it_is_given_up() -> None:

@@ -429,7 +429,7 @@ def headed(**other: object) -> bytes:
 
 FOREIGN = {
     "another version": (headed(software="9.9"), f"written by l3ha 9.9; this is l3ha {l3ha.__version__}"),
-    "another format": (WHOLE.replace(b"journal 3", b"journal 1"), "another format: l3ha-journal 1"),
+    "another format": (WHOLE.replace(b"journal 4", b"journal 1"), "another format: l3ha-journal 1"),
     "not a journal": (b"\x7fELF" + bytes(100), "not a journal of l3ha"),
     "empty": (b"", "not a journal of l3ha"),
     "no head": (journal.MAGIC, "no complete head"),

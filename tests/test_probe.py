@@ -219,3 +219,72 @@ def test_the_first_request_closes_no_sample_and_forgetting_opens_a_new_one() -> 
     echo.failed("no route")
     echo.forget(T0 + 150 * MS)
     assert (echo.closed, echo.result, echo.next) == (EchoResult.PENDING, EchoResult.PENDING, T0 + 150 * MS)
+
+
+# --- what another echo proves -----------------------------------------------------------------------------------------
+
+
+class Beside:
+    """The own address beside the floating one; sample by sample, who answers."""
+
+    def __init__(self) -> None:
+        self.now = T0
+        self.floating, self.own = Echo(R1.floating, NODE, 0x4C01, T0), Echo(R1.own, NODE, 0x4C01, T0)
+        self.own.beside = (self.floating,)
+
+    def sample(self, answering: str, *, spare: bool = True) -> tuple[bool, EchoResult]:
+        """Whether the own address was asked, and what became of its sample before."""
+        asked = False
+        for name, echo in (("floating", self.floating), ("own", self.own)):
+            sent = echo.tick(self.now, entropy(str(self.now)), spare=spare)
+            if sent is not None and name in answering.split():
+                assert echo.receive(echo_reply(sent.identifier, sent.sequence, sent.payload), self.now + MS)
+            asked = sent is not None
+        self.now += 100 * MS
+        return asked, self.own.closed
+
+
+def test_what_both_have_answered_the_floating_address_answers_for_both() -> None:
+    bench = Beside()
+    assert bench.sample("floating own") == (True, EchoResult.PENDING)
+    assert [bench.sample("floating") for _ in range(3)] == 3 * [(False, EchoResult.ANSWERED)]
+    assert bench.own.sent == 1 and bench.own.next == bench.floating.next
+
+
+def test_where_the_floating_address_is_silent_the_own_one_is_asked() -> None:
+    bench = Beside()
+    bench.sample("floating own")
+    assert bench.sample("own") == (False, EchoResult.ANSWERED)
+    assert bench.sample("own") == (True, EchoResult.PENDING), "nothing is known of the sample in which nobody answered"
+    assert bench.sample("own") == (True, EchoResult.ANSWERED)
+    assert bench.sample("floating") == (True, EchoResult.ANSWERED), "not by what was asked before"
+    assert bench.sample("floating") == (True, EchoResult.SILENT), "asked, and silent"
+
+
+def test_an_own_address_that_is_not_answered_is_asked_for_ever() -> None:
+    bench = Beside()
+    assert [bench.sample("floating")[0] for _ in range(5)] == 5 * [True]
+    assert bench.own.closed is EchoResult.SILENT
+
+
+def test_nobody_is_spared_where_the_caller_does_not_permit_it() -> None:
+    bench = Beside()
+    assert [bench.sample("floating own", spare=False)[0] for _ in range(3)] == 3 * [True]
+    bench.sample("floating own")
+    assert bench.own.spared
+    assert bench.sample("floating own", spare=False) == (True, EchoResult.ANSWERED)
+
+
+def test_nobody_is_spared_whom_nobody_stands_beside() -> None:
+    bench = Beside()
+    bench.own.beside = ()
+    assert [bench.sample("floating own")[0] for _ in range(3)] == 3 * [True]
+
+
+def test_after_a_pause_the_own_address_is_asked_too() -> None:
+    bench = Beside()
+    for _ in range(3):
+        bench.sample("floating own")
+    for echo in (bench.floating, bench.own):
+        echo.forget(bench.now)
+    assert not bench.own.spared and bench.sample("floating own")[0]

@@ -4,6 +4,9 @@ A sample is closed when the next request goes out, whatever came back in the mea
 and a silence never stretches the cadence. "Could not send" is a result of its own: it says something about us, nothing
 about the other side. A request may be repeated inside its sample; an answer to any of them answers the sample, and
 tells when the request that it is for was sent.
+
+An echo may stand beside others, from another address of ours to the same host: what answers those would answer this
+one. So where the caller permits it, it is spared as long as both were answered, and shares their result meanwhile.
 """
 
 from __future__ import annotations
@@ -42,6 +45,10 @@ class Echo:
         self.answered = 0
         self.drops: dict[str, int] = {}
         self.error: str | None = None
+        self.beside: tuple[Echo, ...] = ()
+        """To be ticked before this one."""
+        self.spared = False
+        """The sample under way is not asked: it is answered if those beside it are."""
         self.sent_at = now
         """When the newest request was sent."""
         self._node = node
@@ -54,17 +61,25 @@ class Echo:
         """The freshest knowledge: the sample under way if it is decided, else the last closed one."""
         return self.closed if self._current is EchoResult.PENDING else self._current
 
-    def tick(self, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool = False) -> SendEcho | None:
+    def tick(
+        self, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool = False, spare: bool = False
+    ) -> SendEcho | None:
         """Close the sample and send the next request when it is due. An answer that is no news is only awaited where
-        the caller says so."""
+        the caller says so; what those beside this one prove need not be asked where it says so."""
         if now < self.next:
             return None
-        if self.sent:
+        vouched = bool(self.beside) and all(x.closed is EchoResult.ANSWERED for x in self.beside)
+        if self.spared:
+            self.closed = EchoResult.ANSWERED if vouched else EchoResult.PENDING
+        elif self.sent:
             self.closed = EchoResult.SILENT if self._current is EchoResult.PENDING else self._current
         interval = self.target.interval
         self.next = after(now + interval // 2 - 1, interval)  # a sample lasts half an interval at least
         self._current = EchoResult.PENDING
         self._nonces = {}
+        self.spared = spare and vouched and self.closed is EchoResult.ANSWERED
+        if self.spared:
+            return None
         return self._ask(now, entropy, awaited=awaited or self.closed is not EchoResult.ANSWERED)
 
     def again(self, now: Instant, entropy: Callable[[int], bytes]) -> SendEcho:
@@ -102,6 +117,7 @@ class Echo:
         """After a pause: nothing is known, and what is on its way does not count."""
         self.closed = self._current = EchoResult.PENDING
         self._nonces = {}
+        self.spared = False
         self.next = now
 
     def clear(self) -> None:

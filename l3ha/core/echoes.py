@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from l3ha.base.names import SrgId
-from l3ha.base.settings import EchoTarget, Settings
+from l3ha.base.settings import EchoTarget, Monitor, Settings
 from l3ha.base.time import MS, Duration, Instant
 from l3ha.core import monitors
 from l3ha.core.echo import Echo, EchoResult
@@ -33,15 +33,21 @@ SHORTEST_PROOF: Duration = 10 * MS
 def equip(settings: Settings, known: Echoes, now: Instant) -> Echoes:
     """The echoes for these settings; a target that was asked already keeps its history."""
     identifier = ECHO_IDENTIFIER + settings.id
-    return {t: known.get(t) or Echo(t, settings.id, identifier, now) for t in _targets(settings)}
+    echoes = {t: known.get(t) or Echo(t, settings.id, identifier, now) for t in _targets(settings)}
+    arbiters = [a for s in settings.srgs for a in s.arbiters]
+    asked = {m.echo for m in _monitors(settings)} | {a.floating for a in arbiters}
+    for target, echo in echoes.items():
+        beside = {a.floating: None for a in arbiters if a.own == target and target not in asked}
+        echo.beside = tuple(echoes[floating] for floating in beside)
+    return echoes
 
 
 def tick(
-    echoes: Echoes, watches: Watches, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool
+    echoes: Echoes, watches: Watches, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool, spare: bool
 ) -> Iterator[Note | SendEcho]:
     """The requests that are due; what they close without an answer is a sample of the monitors that share it."""
     for target, echo in echoes.items():
-        request = echo.tick(now, entropy, awaited=awaited or monitors.climbing(watches, target))
+        request = echo.tick(now, entropy, awaited=awaited or monitors.climbing(watches, target), spare=spare)
         if request is None:
             continue
         if echo.closed is not EchoResult.PENDING and echo.closed is not EchoResult.ANSWERED:
@@ -67,16 +73,18 @@ def proofs(
 
 
 def _targets(settings: Settings) -> dict[EchoTarget, None]:
-    """Arbiters from both addresses, then IP monitors, then the routers of witness paths that nobody asks yet."""
-    wanted: dict[EchoTarget, None] = {}
-    for srg in settings.srgs:
-        for arbiter in srg.arbiters:
-            wanted.update({arbiter.own: None, arbiter.floating: None})
-    for watched in (settings.node_group.monitors, *(s.monitors for s in settings.srgs)):
-        wanted.update({m.echo: None for m in watched if m.echo is not None})
+    """Arbiters from the floating addresses and then from our own (``Echo.beside``), then IP monitors, then the routers
+    of witness paths that nobody asks yet."""
+    arbiters = [arbiter for srg in settings.srgs for arbiter in srg.arbiters]
+    wanted = {a.floating: None for a in arbiters} | {a.own: None for a in arbiters}
+    wanted.update({m.echo: None for m in _monitors(settings) if m.echo is not None})
     shortest = min((t.interval for t in wanted), default=settings.timers.heartbeat)
     routers = {p.router for peer in settings.peers for p in peer.paths if p.router}
     for n in settings.neighbors:
         if n.router in routers and not any((t.source, t.destination) == (n.local_address, n.address) for t in wanted):
             wanted[EchoTarget(n.local_address, n.address, shortest)] = None
     return wanted
+
+
+def _monitors(settings: Settings) -> list[Monitor]:
+    return [m for watched in (settings.node_group.monitors, *(s.monitors for s in settings.srgs)) for m in watched]

@@ -2,7 +2,7 @@
 
 A journal is a sequence of segments. A segment is one file, and can be replayed without the others::
 
-    "l3ha-journal 3\\n"  head  step  step  …
+    "l3ha-journal 4\\n"  head  step  step  …
 
     record   length u32 | CRC-32 of the length u32 | CRC-32 of the body u32 | body         little-endian
     head     JSON: program, node, start, number of the segment, wall clock, instant, drawn entropy, image
@@ -32,7 +32,7 @@ from l3ha.core import image
 from l3ha.core.engine import Engine
 from l3ha.core.events import Datagram, EchoAnswer, Effect, Event, Memory, Send, SendEcho, SpeakerLine, Tick, ToSpeaker
 
-MAGIC = b"l3ha-journal 3\n"
+MAGIC = b"l3ha-journal 4\n"
 SUM = 4
 """Bytes of the digest of one effect: enough to notice a change, which nobody forges."""
 

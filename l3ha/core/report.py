@@ -33,6 +33,9 @@ from l3ha.core.status import (
 )
 from l3ha.wire.bfd import State
 
+SPARED = "SPARED"
+"""In the place of an own address's result: it is not asked, because what answers the floating one would answer it."""
+
 
 def status(engine: Engine, now: Instant) -> Status:
     """Everything one node knows, at one instant."""
@@ -184,10 +187,10 @@ def _arbiter(e: Engine, a: Arbiter, *, known: bool) -> ArbiterStatus:
         own_source=a.own.source,
         floating_source=a.floating.source,
         destination=a.floating.destination,
-        own=own.result,
+        own=SPARED if own.spared else own.result,
         floating=floating.result,
         known=known,
-        own_rtt=own.rtt,
+        own_rtt=None if own.spared else own.rtt,
         floating_rtt=floating.rtt,
         sent=own.sent + floating.sent,
         answered=own.answered + floating.answered,

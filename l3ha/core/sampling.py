@@ -22,10 +22,11 @@ def due(e: Parts) -> Instant:
 def sample(e: Parts, now: Instant, entropy: Callable[[int], bytes]) -> tuple[list[Effect], bool]:
     """What follows from the samples that are due, and whether a decision may depend on it."""
     before = _decisive(e)
-    effects: list[Effect] = list(echoes.tick(e.echoes, e.watches, now, entropy, awaited=verifying(e)))
+    contact = bool(e.peers) and all(p.contact for p in e.peers.values())
+    asked = echoes.tick(e.echoes, e.watches, now, entropy, awaited=verifying(e), spare=contact and _settled(e))
+    effects: list[Effect] = list(asked)
     for srg, probe in e.probes.items():
         probe.sample(now, e.echoes, active=e.srgs[srg].state is SrgState.ACTIVE)
-    contact = bool(e.peers) and all(p.contact for p in e.peers.values())
     told = any(isinstance(effect, Note) for effect in effects)
     return effects, told or not contact or before != _decisive(e)
 
@@ -33,6 +34,11 @@ def sample(e: Parts, now: Instant, entropy: Callable[[int], bytes]) -> tuple[lis
 def verifying(e: Parts) -> bool:
     """A takeover waits for its proof: the answers to what was asked since."""
     return any(m.state is SrgState.ACTIVE and not m.verified for m in e.srgs.values())
+
+
+def _settled(e: Parts) -> bool:
+    """Every group is here, and proved to be. Then the own address of the node, in contact, says nothing that counts."""
+    return all(m.state is SrgState.ACTIVE and m.verified for m in e.srgs.values())
 
 
 def _decisive(e: Parts) -> list[object]:

@@ -100,7 +100,8 @@ class ArbiterStatus:
     floating_source: str
     destination: str
     own: str
-    """Result of the last echo: ANSWERED, SILENT, CANNOT SEND, PENDING."""
+    """Result of the last echo: ANSWERED, SILENT, CANNOT SEND, PENDING; of the own address SPARED, too: it is not asked,
+    because the arbiter answers the floating one here."""
     floating: str
     known: bool
     own_rtt: Duration | None
