@@ -311,11 +311,10 @@ def test_renewals_are_due_on_a_grid() -> None:
 
 def test_a_neighbor_behind_is_looked_at_when_t_bgp_is_over() -> None:
     x = link()
-    silent = T0 + TIMERS.lease + 1
-    assert x.deadline(T0) == silent, "nobody is behind"
+    assert x.deadline(T0) is None, "nobody is behind"
     x.tell(HIGH, T0 + MS)
     due = T0 + MS + TIMERS.bgp + 1
-    assert x.deadline(T0 + MS) == due < silent
+    assert x.deadline(T0 + MS) == due
     x.tell(LOW, T0 + 400 * MS)  # behind since the first of the two
     assert x.deadline(T0 + 400 * MS) == due
     x.expire(due - 1)
@@ -387,7 +386,7 @@ def test_a_speaker_that_has_not_spoken_yet() -> None:
     x.up(T0 + 60 * SECOND)
     x.expire(T0 + 60 * SECOND + TIMERS.lease)
     assert x.connected and not x.reported, "its silence is counted from its connection"
-    assert x.deadline(T0 + 60 * SECOND) == T0 + 60 * SECOND + TIMERS.lease + 1, "its silence ends"
+    assert x.falls() == T0 + 60 * SECOND + TIMERS.lease + 1, "its silence ends"
     assert x.renewal_due() == NEVER and x.renewal(T0 + 60 * SECOND) is None, "nothing was told: nothing to renew"
     x.receive(report(1), T0 + 61 * SECOND)
     x.expire(T0 + 61 * SECOND + TIMERS.lease)
@@ -405,10 +404,11 @@ def test_renewals_have_their_pace() -> None:
     assert x.renewal(T0 + quarter) is not None
     assert x.renewal(T0 + quarter + 1) is None and x.renewal(T0 + 2 * quarter - 1) is None
     assert x.renewal_due() == T0 + 2 * quarter
-    silent = T0 + TIMERS.lease + 1
-    assert x.deadline(silent - 1) == silent
-    assert x.deadline(silent) is None, "what is due now is done now; it is no deadline any more"
+    assert x.falls() == T0 + TIMERS.lease + 1
+    x.alive(T0 + MS)
+    assert x.falls() == T0 + MS + TIMERS.lease + 1
     x.down(T0 + quarter)
+    assert x.falls() == NEVER
     assert x.deadline(T0 + quarter) == T0 + quarter + settings(1).speaker.grace
     assert x.renewal_due() == NEVER and x.renewal(T0 + 2 * quarter) is None
 

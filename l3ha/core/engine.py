@@ -20,7 +20,7 @@ import l3ha
 from l3ha.base.limits import MAX_HEARD_TERM
 from l3ha.base.names import Intent, Level, SrgId, SrgState, Term
 from l3ha.base.settings import MonitorKind, Settings
-from l3ha.base.time import MS, NEVER, SECOND, Duration, Instant, after
+from l3ha.base.time import MS, SECOND, Duration, Instant, after
 from l3ha.core import echoes, foresight, monitors, picture, requests, sampling
 from l3ha.core.echo import EchoResult
 from l3ha.core.echoes import Echoes
@@ -63,7 +63,7 @@ from l3ha.wire.heartbeat import Heartbeat, routes_digest
 from l3ha.wire.seal import Drop
 from l3ha.wire.wish import Alive, Goodbye, Report
 
-LOOK: Duration = SECOND
+LOOK: Duration = 2 * SECOND
 """So often everything is decided anew at least."""
 
 STOPPED = "the agent is stopped"
@@ -98,6 +98,8 @@ class Engine:
         self.digests: dict[SrgId, bytes] = {}
         self.picture: dict[SrgId, Facts] = {}
         """The facts that the last step decided on, per group."""
+        self.sampled: list[object] = []
+        """What of the last samples a decision may depend on."""
         self._equip(now)
         self._said: tuple[object, ...] | None = None
         """What the peers decide on, as it was last said; None: it must be said again now."""
@@ -196,9 +198,9 @@ class Engine:
         return min(t for t in times if t is not None)
 
     def _fading(self) -> Instant:
-        """When a silence leads to something. Every heartbeat moves that away, so it is not kept but worked out."""
+        """When a silence leads to something. Every word moves that away, so it is not kept but worked out."""
         ends = [min(p.falls, self.nudges.due(self.settings, p)) for p in self.peers.values() if p.contact]
-        return min(ends, default=NEVER)
+        return min([self.speaker.falls(), *ends])
 
     # --- the event --------------------------------------------------------------------------------------------
 

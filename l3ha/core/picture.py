@@ -39,6 +39,8 @@ class Parts(Protocol):
     digests: dict[SrgId, bytes]
     picture: dict[SrgId, Facts]
     """What the last step of each group decided on."""
+    sampled: list[object]
+    """What of the last samples a decision may depend on."""
 
 
 # --- what is decided on ---------------------------------------------------------------------------------------------

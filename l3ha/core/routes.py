@@ -260,16 +260,18 @@ class SpeakerLink:
         self._foresight = Foresight()
 
     def deadline(self, now: Instant) -> Instant | None:
-        """The end of patience with a neighbor that is behind or a speaker that is silent."""
+        """The end of patience with a neighbor that is behind, or a speaker that does not come."""
         t = self.settings.timers
         times: list[Instant] = [
             s.behind_since + t.bgp + 1 for s in self.neighbors.values() if s.behind_since is not None
         ]
-        if self.connected:
-            times.append(self._heard + t.lease + 1)
-        else:
+        if not self.connected:
             times.append(self._lost_at + (self.settings.speaker.grace if self.ever else t.boot))
         return min((x for x in times if x > now), default=None)
+
+    def falls(self) -> Instant:
+        """When the speaker has been silent for too long; every answer of it moves that away."""
+        return self._heard + self.settings.timers.lease + 1 if self.connected else NEVER
 
     def _falls(self, levels: Levels) -> bool:
         """Whether this node fails for all its groups: what was HIGH is LOW, and nothing is more."""

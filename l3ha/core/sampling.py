@@ -21,14 +21,14 @@ def due(e: Parts) -> Instant:
 
 def sample(e: Parts, now: Instant, entropy: Callable[[int], bytes]) -> tuple[list[Effect], bool]:
     """What follows from the samples that are due, and whether a decision may depend on it."""
-    before = _decisive(e)
     contact = bool(e.peers) and all(p.contact for p in e.peers.values())
     asked = echoes.tick(e.echoes, e.watches, now, entropy, awaited=verifying(e), spare=contact and _settled(e))
     effects: list[Effect] = list(asked)
     for srg, probe in e.probes.items():
         probe.sample(now, e.echoes, active=e.srgs[srg].state is SrgState.ACTIVE)
     told = any(isinstance(effect, Note) for effect in effects)
-    return effects, told or not contact or before != _decisive(e)
+    before, e.sampled = e.sampled, _decisive(e)
+    return effects, told or not contact or before != e.sampled
 
 
 def verifying(e: Parts) -> bool:
