@@ -386,7 +386,7 @@ def test_a_speaker_that_has_not_spoken_yet() -> None:
     x.up(T0 + 60 * SECOND)
     x.expire(T0 + 60 * SECOND + TIMERS.lease)
     assert x.connected and not x.reported, "its silence is counted from its connection"
-    assert x.falls() == T0 + 60 * SECOND + TIMERS.lease + 1, "its silence ends"
+    assert x.silent_from() == T0 + 60 * SECOND + TIMERS.lease + 1, "its silence ends"
     assert x.renewal_due() == NEVER and x.renewal(T0 + 60 * SECOND) is None, "nothing was told: nothing to renew"
     x.receive(report(1), T0 + 61 * SECOND)
     x.expire(T0 + 61 * SECOND + TIMERS.lease)
@@ -404,11 +404,11 @@ def test_renewals_have_their_pace() -> None:
     assert x.renewal(T0 + quarter) is not None
     assert x.renewal(T0 + quarter + 1) is None and x.renewal(T0 + 2 * quarter - 1) is None
     assert x.renewal_due() == T0 + 2 * quarter
-    assert x.falls() == T0 + TIMERS.lease + 1
+    assert x.silent_from() == T0 + TIMERS.lease + 1
     x.alive(T0 + MS)
-    assert x.falls() == T0 + MS + TIMERS.lease + 1
+    assert x.silent_from() == T0 + MS + TIMERS.lease + 1
     x.down(T0 + quarter)
-    assert x.falls() == NEVER
+    assert x.silent_from() == NEVER
     assert x.deadline(T0 + quarter) == T0 + quarter + settings(1).speaker.grace
     assert x.renewal_due() == NEVER and x.renewal(T0 + 2 * quarter) is None
 

@@ -200,7 +200,7 @@ class Engine:
     def _fading(self) -> Instant:
         """When a silence leads to something. Every word moves that away, so it is not kept but worked out."""
         ends = [min(p.falls, self.nudges.due(self.settings, p)) for p in self.peers.values() if p.contact]
-        return min([self.speaker.falls(), *ends])
+        return min([self.speaker.silent_from(), *ends])
 
     # --- the event --------------------------------------------------------------------------------------------
 

@@ -269,7 +269,7 @@ class SpeakerLink:
             times.append(self._lost_at + (self.settings.speaker.grace if self.ever else t.boot))
         return min((x for x in times if x > now), default=None)
 
-    def falls(self) -> Instant:
+    def silent_from(self) -> Instant:
         """When the speaker has been silent for too long; every answer of it moves that away."""
         return self._heard + self.settings.timers.lease + 1 if self.connected else NEVER
 
