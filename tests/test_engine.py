@@ -751,6 +751,39 @@ def test_an_own_address_that_a_monitor_watches_is_always_asked() -> None:
     assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 0]
 
 
+def test_an_own_address_that_is_the_floating_one_does_not_vouch_for_itself() -> None:
+    def same(s: Settings) -> Settings:
+        return group(arbiters=tuple(replace(a, own=a.floating) for a in s.srgs[0].arbiters))(s)
+
+    world = pair(same)
+    before = sent_by_own(world)
+    world.run(SECOND)
+    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+
+
+@pytest.mark.parametrize("asked", [0, 20, 60])
+def test_a_move_waits_for_its_proof_also_when_the_arbiters_have_just_become_monitors(asked: int) -> None:
+    """A reload ends what was spared: for one interval nobody knows whether the arbiters answer at all."""
+    world = pair()
+    s = world.nodes[1].settings
+    watches = [
+        Monitor(a.name, MonitorKind.IP, a.own.destination, a.own, 10, 1, 3, 100 * MS) for a in s.srgs[0].arbiters
+    ]
+    world.run(40 * MS)
+    world.feed(1, NewSettings(group(monitors=(*s.srgs[0].monitors, *watches))(s)))
+    world.run(70 * MS + asked * MS)
+    learn = world._learn
+
+    def deaf(n: Node, line: Wish) -> None:
+        if n.id == 1:
+            learn(n, line)
+
+    world._learn = deaf  # type: ignore[method-assign]
+    world.feed(1, RequestFailover(1, ONE, None))
+    world.run(8 * SECOND)
+    assert world.states() == ("ACTIVE", "BACKUP"), world.transcript()
+
+
 def test_a_silent_peer_is_asked_anew_before_it_is_given_up() -> None:
     """With a heartbeat after half of T_det, and again at the pace of the handshake."""
     world = pair()

@@ -261,6 +261,30 @@ def test_where_the_floating_address_is_silent_the_own_one_is_asked() -> None:
     assert bench.sample("floating") == (True, EchoResult.SILENT), "asked, and silent"
 
 
+def test_a_verdict_stands_while_nobody_knows_whether_the_arbiter_answers() -> None:
+    """In contact, too, UNKNOWN would say something: a move away from here would not wait for its proof."""
+    bench = Bench()
+    own, floating = bench.echoes[R1.own], bench.echoes[R1.floating]
+    bench.echoes = {
+        R1.floating: floating,
+        R1.own: own,
+        R2.floating: bench.echoes[R2.floating],
+        R2.own: bench.echoes[R2.own],
+    }
+    own.beside = (floating,)
+    seen = []
+    for answering in ("floating own", "floating own", "floating", "floating", "", "own", "own", "own"):
+        for target, echo in bench.echoes.items():
+            sent = echo.tick(bench.now, bench.entropy, spare=True)
+            name = {R1.own: "own", R1.floating: "floating"}.get(target)
+            if sent is not None and name in answering.split():
+                echo.receive(echo_reply(sent.identifier, sent.sequence, sent.payload), bench.now + MS)
+        bench.probe.sample(bench.now, bench.echoes, active=True)
+        seen.append((str(bench.probe.verdict), bench.probe.count))
+        bench.now += 100 * MS
+    assert seen[2:] == [("WIN", 2), ("WIN", 3), ("WIN", 4), ("WIN", 4), ("LOSE", 1), ("LOSE", 2)]
+
+
 def test_an_own_address_that_is_not_answered_is_asked_for_ever() -> None:
     bench = Beside()
     assert [bench.sample("floating")[0] for _ in range(5)] == 5 * [True]

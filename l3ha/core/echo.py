@@ -61,11 +61,16 @@ class Echo:
         """The freshest knowledge: the sample under way if it is decided, else the last closed one."""
         return self.closed if self._current is EchoResult.PENDING else self._current
 
+    @property
+    def skipped(self) -> bool:
+        """The last finished sample was spared, and then those beside it were not answered: nobody knows."""
+        return self.closed is EchoResult.PENDING and self.sent > 0
+
     def tick(
         self, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool = False, spare: bool = False
     ) -> SendEcho | None:
         """Close the sample and send the next request when it is due. An answer that is no news is only awaited where
-        the caller says so; what those beside this one prove need not be asked where it says so."""
+        the caller says so. ``spare``: what those beside this one prove need not be asked."""
         if now < self.next:
             return None
         vouched = bool(self.beside) and all(x.closed is EchoResult.ANSWERED for x in self.beside)

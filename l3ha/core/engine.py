@@ -99,7 +99,7 @@ class Engine:
         self.picture: dict[SrgId, Facts] = {}
         """The facts that the last step decided on, per group."""
         self.sampled: list[object] = []
-        """What of the last samples a decision may depend on."""
+        """What of the samples a decision may depend on, as it was when they were last looked at."""
         self._equip(now)
         self._said: tuple[object, ...] | None = None
         """What the peers decide on, as it was last said; None: it must be said again now."""

@@ -40,7 +40,7 @@ class Parts(Protocol):
     picture: dict[SrgId, Facts]
     """What the last step of each group decided on."""
     sampled: list[object]
-    """What of the last samples a decision may depend on."""
+    """What of the samples a decision may depend on, as it was when they were last looked at."""
 
 
 # --- what is decided on ---------------------------------------------------------------------------------------------

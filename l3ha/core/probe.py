@@ -1,7 +1,8 @@
 """The activeness probe of one group: whom does the network prefer? (protocol §2)
 
 Every node asks every arbiter twice: from its own address (does the arbiter answer at all?) and from the floating
-address (the answer goes to the node that the arbiter prefers). The verdict is counted in a row, once per interval.
+address (the answer goes to the node that the arbiter prefers). Where the second is answered the first may be spared.
+The verdict is counted in a row, once per interval.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Probe:
         if now < self.next:
             return
         self.next = after(now + self.interval // 2 - 1, self.interval)
+        if any(echoes[a.own].skipped for a in self.arbiters):
+            return  # whether the arbiter answers at all is asked from now on; until then the last verdict stands
         verdict = self._judge(echoes, active=active)
         if now < self._quiet_until:
             self.verdict, self.count = verdict, 0

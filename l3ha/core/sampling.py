@@ -37,7 +37,8 @@ def verifying(e: Parts) -> bool:
 
 
 def _settled(e: Parts) -> bool:
-    """Every group is here, and proved to be. Then the own address of the node, in contact, says nothing that counts."""
+    """Every group is here, and proved to be. Then, in contact, the own address only controls a silence of the floating
+    one, and is asked as soon as there is one."""
     return all(m.state is SrgState.ACTIVE and m.verified for m in e.srgs.values())
 
 

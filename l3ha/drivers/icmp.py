@@ -74,7 +74,8 @@ class EchoSockets:
         return None
 
     def close_unused(self) -> None:
-        """Close the sockets of targets that were not asked since the last call: a reload has removed them."""
+        """Close the sockets of targets that were not asked since the last call: a reload has removed them, or they are
+        spared for long."""
         for target in self._open.keys() - self._used:
             self._shut(target)
         self._used.clear()
