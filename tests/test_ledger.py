@@ -56,6 +56,29 @@ def test_a_prefix_that_is_wished_again_meanwhile_is_not_withdrawn() -> None:
     assert do(ledger, T0 + YOUNG) == [] and ledger.complete
 
 
+def test_the_order_of_commands_is_level_then_family_and_withdrawals_come_last() -> None:
+    ledger = Ledger("192.0.2.9")
+    ledger.session(up=True, now=T0)
+    ledger.aim(TARGET)
+    do(ledger, T0 + MS)
+    six, eight = Attributes("2001:db8::9", local_preference=100), Attributes("192.0.2.1", local_preference=80)
+    ledger.aim(
+        {
+            "2001:db8:1::/48": (Level.LOW, six),
+            "2001:db8:2::/48": (Level.HIGH, six),
+            "203.0.113.1/32": (Level.MEDIUM, eight),
+            "203.0.113.2/32": (Level.HIGH, eight),
+        }
+    )
+    order = []
+    while ledger.rank is not None:
+        job = ledger.take()
+        order.append((job.prefixes[0], job.attributes is None))
+        ledger.ended(job, taken=True, reason="", now=T0 + SECOND)
+    high = [("203.0.113.2/32", False), ("2001:db8:2::/48", False)]
+    assert order == [*high, ("203.0.113.1/32", False), ("2001:db8:1::/48", False), ("198.51.100.1/32", True)]
+
+
 def refused(ledger: Ledger, now: Instant) -> None:
     ledger.ended(ledger.take(), taken=False, reason="no", now=now)
 
@@ -69,7 +92,9 @@ def test_a_refused_command_waits_and_the_next_session_does_not() -> None:
     ledger.retry(T0 + RETRY - 1)
     assert ledger.rank is None
     ledger.session(up=True, now=T0 + RETRY - 1)
-    assert (ledger.rank, ledger.error) == (Level.HIGH - Level.LOW, None), "what an earlier session refused is forgotten"
+    assert (ledger.rank, ledger.error) == (2 * (Level.HIGH - Level.LOW), None), (
+        "what an earlier session refused is forgotten"
+    )
 
 
 def test_what_was_refused_does_not_keep_the_rest_waiting() -> None:
@@ -78,7 +103,7 @@ def test_what_was_refused_does_not_keep_the_rest_waiting() -> None:
     ledger.session(up=True, now=T0)
     ledger.aim(both)
     refused(ledger, T0)
-    assert ledger.rank == Level.HIGH - Level.LOW
+    assert ledger.rank == 2 * (Level.HIGH - Level.LOW)
     assert do(ledger, T0) == [] and not ledger.complete
     ledger.retry(T0 + RETRY)
     assert do(ledger, T0 + RETRY) == [] and ledger.complete and ledger.error is None

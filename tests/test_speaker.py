@@ -220,7 +220,7 @@ def test_families_and_fifties_are_commands_of_their_own() -> None:
     prefixes = [f"10.{i}.0.0/16" for i in range(60)] + ["2001:db8::/32"]
     world = ready(wish(1, group(HIGH, *prefixes)))
     sizes = [len(c.split(" nlri ")[1].split()) for c in world.changes()]
-    assert sizes == [50, 10, 1, 50, 10, 1]
+    assert sizes == [50, 10, 50, 10, 1, 1], "IPv6 when every neighbor has been told IPv4"
 
 
 def test_high_goes_first_at_every_neighbor() -> None:

@@ -53,7 +53,8 @@ Target: TypeAlias = Mapping[str, tuple[Level, Attributes]]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One command for one neighbor. ``attributes`` None withdraws. Smaller ``rank`` first: HIGH is the most urgent."""
+    """One command for one neighbor. ``attributes`` None withdraws. Smaller ``rank`` first: HIGH is the most urgent, and
+    IPv6 comes when all neighbors have been told IPv4: the second one's IPv4 does not wait for the first one's IPv6."""
 
     rank: int
     attributes: Attributes | None
@@ -132,7 +133,7 @@ class Ledger:
         """Announce one route again, unless there is something to tell anyway."""
         if self._target and self.complete:
             prefix, (level, attributes) = next(iter(self._target.items()))
-            self._plan.append(Job(Level.HIGH - level, attributes, attributes.next_hop, (prefix,)))
+            self._plan.append(Job(_rank(level, prefix), attributes, attributes.next_hop, (prefix,)))
 
     def drop(self) -> bool:
         """End the session, because its routes shall change and others cover them. False: there is nothing to end."""
@@ -270,12 +271,15 @@ class Ledger:
             _families([p for p in self._known if p not in target and p not in self._gone and p not in waits])
         )
         jobs = [
-            Job(Level.HIGH - level, attributes, attributes.next_hop, part)
+            Job(_rank(level, part[0]), attributes, attributes.next_hop, part)
             for (level, _, attributes), prefixes in announce.items()
             for part in _parts(prefixes)
         ]
-        last = Level.HIGH - Level.LOW + 1
-        jobs += [Job(last, None, self._known[p[0]], p) for prefixes in withdraw.values() for p in _parts(prefixes)]
+        jobs += [
+            Job(_rank(None, part[0]), None, self._known[part[0]], part)
+            for prefixes in withdraw.values()
+            for part in _parts(prefixes)
+        ]
         return sorted(jobs, key=lambda job: job.rank)
 
     def _waiting(self, attributes: Attributes | None) -> Set[str]:
@@ -293,6 +297,11 @@ class Ledger:
             if old is not None:
                 del self._known[old]
                 self._gone.discard(old)
+
+
+def _rank(level: Level | None, prefix: str) -> int:
+    """Of a command for a prefix; None: it is withdrawn."""
+    return 2 * (Level.HIGH - (Level.LOW - 1 if level is None else level)) + (":" in prefix)
 
 
 def _families(prefixes: list[str]) -> Iterable[tuple[bool, list[str]]]:
