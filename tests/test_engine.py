@@ -701,30 +701,27 @@ def test_as_long_as_all_goes_on_little_is_decided(monkeypatch: pytest.MonkeyPatc
     assert 2 * 5 <= len(decided) <= 2 * 6, "at each of the two nodes, in ten seconds"
 
 
-def sent_by_own(world: World, node: int = 1) -> list[int]:
-    """How often each arbiter was asked from the own address."""
-    s = world.nodes[node].settings
-    return [engine(world, node).echoes[a.own].sent for a in s.srgs[0].arbiters]
+def asked_from_own(world: World) -> list[int]:
+    """How often n1 asks each arbiter from its own address, in the next second."""
+    echoes = [engine(world).echoes[a.own] for a in world.nodes[1].settings.srgs[0].arbiters]
+    before = [echo.sent for echo in echoes]
+    world.run(SECOND)
+    return [echo.sent - sent for echo, sent in zip(echoes, before, strict=True)]
 
 
 def test_without_contact_the_own_addresses_are_asked_again() -> None:
     world = pair()
-    before = sent_by_own(world)
-    world.run(SECOND)
-    assert sent_by_own(world) == before
+    assert asked_from_own(world) == [0, 0]
     world.silence(2)
     world.until(lambda: not engine(world).peers[NodeId(2)].contact, 2 * T_DET)
-    world.run(SECOND)
-    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+    assert asked_from_own(world) == [10, 10]
     assert engine(world).probes[ONE].times(Verdict.WIN) == 10, "and nothing was unknown meanwhile"
 
 
 def test_the_own_address_is_asked_where_the_floating_one_is_silent() -> None:
     world = pair()
-    before = sent_by_own(world)
     world.routers["r1"].routes.clear()
-    world.run(SECOND)
-    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [9, 0]
+    assert asked_from_own(world) == [9, 0]
 
 
 def test_a_group_that_is_elsewhere_has_the_own_addresses_asked() -> None:
@@ -737,18 +734,14 @@ def test_a_group_that_is_elsewhere_has_the_own_addresses_asked() -> None:
     world = pair(second)
     two = engine(world).srgs[SrgId(2)]
     assert not (two.state is SrgState.ACTIVE and two.verified), two
-    before = sent_by_own(world)
-    world.run(SECOND)
-    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+    assert asked_from_own(world) == [10, 10]
 
 
 def test_an_own_address_that_a_monitor_watches_is_always_asked() -> None:
     r1 = settings(1).srgs[0].arbiters[0]
     watch = Monitor("r1", MonitorKind.IP, r1.own.destination, r1.own, 100, 1, 3, 100 * MS)
     world = pair(lambda s: group(monitors=(watch,))(s) if s.id == 1 else s)
-    before = sent_by_own(world)
-    world.run(SECOND)
-    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 0]
+    assert asked_from_own(world) == [10, 0]
 
 
 def test_an_own_address_that_is_the_floating_one_does_not_vouch_for_itself() -> None:
@@ -756,13 +749,11 @@ def test_an_own_address_that_is_the_floating_one_does_not_vouch_for_itself() -> 
         return group(arbiters=tuple(replace(a, own=a.floating) for a in s.srgs[0].arbiters))(s)
 
     world = pair(same)
-    before = sent_by_own(world)
-    world.run(SECOND)
-    assert [after - n for n, after in zip(before, sent_by_own(world), strict=True)] == [10, 10]
+    assert asked_from_own(world) == [10, 10]
 
 
-@pytest.mark.parametrize("asked", [0, 20, 60])
-def test_a_move_waits_for_its_proof_also_when_the_arbiters_have_just_become_monitors(asked: int) -> None:
+@pytest.mark.parametrize("later", [0, 20, 60])
+def test_a_move_waits_for_its_proof_also_when_the_arbiters_have_just_become_monitors(later: int) -> None:
     """A reload ends what was spared: for one interval nobody knows whether the arbiters answer at all."""
     world = pair()
     s = world.nodes[1].settings
@@ -771,7 +762,7 @@ def test_a_move_waits_for_its_proof_also_when_the_arbiters_have_just_become_moni
     ]
     world.run(40 * MS)
     world.feed(1, NewSettings(group(monitors=(*s.srgs[0].monitors, *watches))(s)))
-    world.run(70 * MS + asked * MS)
+    world.run(70 * MS + later * MS)
     learn = world._learn
 
     def deaf(n: Node, line: Wish) -> None:

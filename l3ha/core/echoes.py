@@ -35,8 +35,7 @@ def equip(settings: Settings, known: Echoes, now: Instant) -> Echoes:
     identifier = ECHO_IDENTIFIER + settings.id
     echoes = {t: known.get(t) or Echo(t, settings.id, identifier, now) for t in _targets(settings)}
     arbiters = [a for s in settings.srgs for a in s.arbiters]
-    needed = {m.echo for m in _monitors(settings)} | {a.floating for a in arbiters}
-    """For their own sake, whatever others prove."""
+    needed = {m.echo for m in _monitors(settings)} | {a.floating for a in arbiters}  # whatever others prove
     for target, echo in echoes.items():
         beside = {a.floating: None for a in arbiters if a.own == target and target not in needed}  # each once, in order
         echo.beside = tuple(echoes[floating] for floating in beside)
