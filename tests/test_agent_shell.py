@@ -62,7 +62,10 @@ SETTINGS = Settings(
     digest=b"d" * 8,
     sections=MappingProxyType({}),
 )
-PATH = IclPath("icl", "127.0.0.1", "127.0.0.2", 17411, None, True, None)
+PORT = 17411 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Tests beside this one have agents, too."""
+
+PATH = IclPath("icl", "127.0.0.1", "127.0.0.2", PORT, None, True, None)
 PEER = Peer(NodeId(2), "n2", b"q" * 32, (PATH,))
 NEVER_LATE = LatenessStatus(0, 0, 0, 0, 0)
 STATUS = Status(

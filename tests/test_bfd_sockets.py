@@ -167,8 +167,21 @@ class Looped:
     def __init__(self) -> None:
         self.now = 1000 * SECOND
         self.news: list[News] = []
+        self.said: list[str] = []
         self.machine = Bfd([PEER], bytes, self.now)
-        self.loop = BfdLoop(self.machine, lambda: self.now, self.news.append, lambda _text: None, None)
+        self.loop = BfdLoop(
+            self.machine, lambda: self.now, self.news.append, self.said.append, ("no priority", "no lock")
+        )
+
+
+def test_what_is_not_granted_is_said_once_and_only_to_who_uses_bfd() -> None:
+    it = Looped()
+    it.loop.use(())
+    assert it.said == []
+    it.loop.use((PEER,))
+    it.loop.use((PEER,))
+    assert it.said == ["no priority", "no lock"]
+    it.loop.use(())
 
 
 def test_a_taken_port_is_tried_again() -> None:

@@ -161,7 +161,7 @@ def test_the_same_fields_in_another_order_are_always_read() -> None:
 
 def test_numbers_that_do_not_fit_are_our_fault() -> None:
     for numbers in (Numbers(2**64, 0, 0), Numbers(0, 2**64, 0), Numbers(-1, 0, 0)):
-        with pytest.raises(ValueError, match="is not within"):
+        with pytest.raises(ValueError, match="not within 64 bits"):
             renumbered(encode(BEAT), numbers)
 
 

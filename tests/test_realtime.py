@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,16 @@ print(realtime.become_realtime() or "real-time")
 print(realtime.become_realtime(realtime.URGENT) or "real-time", os.sched_getparam(0).sched_priority)
 print(os.sched_getscheduler(0) == os.SCHED_RR | os.SCHED_RESET_ON_FORK, resource.getrlimit(resource.RLIMIT_RTTIME)[0])
 print(sys.getswitchinterval() == realtime.HAND_OVER_S)
+"""
+LIMITED = """
+import os, resource
+from l3ha.drivers import realtime
+room = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+room = 64 << 20 if room == resource.RLIM_INFINITY else min(room, 64 << 20)
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (room, room))
+os.setuid(65534)
+print(realtime.lock_memory() in (None, "Cannot allocate memory"))
+print(len(bytearray(2 * room)) // room)
 """
 REFUSED = """
 import os, resource
@@ -60,6 +72,26 @@ def test_memory_and_schedule_or_the_reason() -> None:
 def test_a_refusal_is_a_reason() -> None:
     (reason, _) = say(REFUSED)
     assert reason in ("Cannot allocate memory", "Operation not permitted")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who has a limit")
+def test_beyond_the_limit_memory_is_had_though_not_locked() -> None:
+    assert say(LIMITED) == ["True", "2", ""]
+
+
+def test_the_speaker_is_locked_and_real_time_where_this_is_granted(tmp_path: Path) -> None:
+    lock, _, _, schedule, *_ = say(TELL)
+    argv = [sys.executable, "-m", "l3ha", "speaker", "--run-dir", str(tmp_path)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as speaker:
+        assert speaker.stdin is not None and speaker.stdout is not None
+        assert speaker.stdout.readline()  # its first question to ExaBGP
+        status = Path(f"/proc/{speaker.pid}/status").read_text()
+        locked = re.search(r"^VmLck:\s+(\d+)", status, re.MULTILINE)
+        assert locked is not None and (int(locked[1]) > 0) == (lock == "locked")
+        real_time = os.sched_getscheduler(speaker.pid) == os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        assert real_time == schedule.startswith("real-time")
+        speaker.stdin.close()
+    assert speaker.returncode == 0
 
 
 def test_where_only_the_lower_priority_is_granted_it_has_to_do() -> None:

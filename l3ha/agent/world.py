@@ -35,7 +35,10 @@ from l3ha.drivers.speaker_socket import SpeakerSocket
 from l3ha.drivers.udp import UdpPorts
 
 RETRY: Duration = 200 * MS
-"""How often a socket that could not be opened (its address is not there yet) is tried again, and the disk looked at."""
+"""How often a socket that could not be opened (its address is not there yet) is tried again."""
+
+LOOK: Duration = SECOND
+"""How often one looks whether a socket has to be opened again, and at the disk."""
 
 UNUSED: Duration = 60 * SECOND
 """How often echo sockets that nobody used are closed."""
@@ -110,9 +113,9 @@ class World:
         self.changed(event)
 
     def _retry(self) -> None:
-        self._udp.retry()
+        complete = self._udp.retry()
         self._look_at_disk()
-        self._timers[0] = self._call_after(RETRY, self._retry)
+        self._timers[0] = self._call_after(LOOK if complete else RETRY, self._retry)
 
     def _look_at_disk(self) -> None:
         """A disk that fails must not stop the service: the protocol survives lost terms, the operator must know."""

@@ -78,6 +78,7 @@ Nice=-10
 # Listening on port 179, where a neighbor is passive. Real-time scheduling of the speaker: a takeover waits for it.
 AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_SYS_NICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_SYS_NICE
+LimitMEMLOCK=infinity
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=yes

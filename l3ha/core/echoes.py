@@ -46,8 +46,9 @@ def tick(
     echoes: Echoes, watches: Watches, now: Instant, entropy: Callable[[int], bytes], *, awaited: bool, spare: bool
 ) -> Iterator[Note | SendEcho]:
     """The requests that are due; what they close without an answer is a sample of the monitors that share it."""
+    climbing = monitors.climbing(watches)
     for target, echo in echoes.items():
-        request = echo.tick(now, entropy, awaited=awaited or monitors.climbing(watches, target), spare=spare)
+        request = echo.tick(now, entropy, awaited=awaited or target in climbing, spare=spare)
         if request is None:
             continue
         if echo.closed is not EchoResult.PENDING and echo.closed is not EchoResult.ANSWERED:

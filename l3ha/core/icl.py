@@ -193,7 +193,7 @@ class IclPeer:
                 path.times.popitem(last=False)
             path.sent += 1
             out.append(Send(name, path.path.remote, data))
-        self.due = min(p.due for p in self.paths.values())
+        self.due = min([p.due for p in self.paths.values()])
         return out
 
     def expire(self, now: Instant) -> list[Note]:

@@ -55,9 +55,9 @@ def tried(watches: Watches, target: EchoTarget, result: EchoResult, now: Instant
     ]
 
 
-def climbing(watches: Watches, target: EchoTarget) -> bool:
-    """One more answer may turn a monitor up."""
-    return any(w.monitor.echo == target and w.up is not True for those in watches.values() for w in those)
+def climbing(watches: Watches) -> set[EchoTarget | None]:
+    """Where one more answer may turn a monitor up; None stands for those that no echo serves."""
+    return {watch.monitor.echo for those in watches.values() for watch in those if watch.up is not True}
 
 
 def tick(watches: Watches, now: Instant) -> list[Note]:

@@ -96,6 +96,8 @@ class _Receiver:
         """Raises OSError."""
         self.prompt = _Socket(key, key.port, RCVBUF)  # not shared, so that a port in use is noticed
         self.quiet: _Socket | None = None
+        self.sockets = [self.prompt.socket]
+        """What was said before comes first: whoever says something new has said the usual until then."""
         if key.port == SINGLE_HOP_PORT:
             with contextlib.suppress(OSError):
                 self._split(key)
@@ -113,11 +115,7 @@ class _Receiver:
             second.socket.close()
             raise
         self.quiet = second
-
-    @property
-    def sockets(self) -> list[socket.socket]:
-        """What was said before comes first: whoever says something new has said the usual until then."""
-        return [s.socket for s in (self.quiet, self.prompt) if s is not None]
+        self.sockets.insert(0, second.socket)
 
     @property
     def stale(self) -> bool:

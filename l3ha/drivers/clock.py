@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from l3ha.base.time import SECOND, Instant
 
-
-def boottime_ns() -> Instant:
-    """Now, on CLOCK_BOOTTIME: never steps, and counts the time that the machine was suspended."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+boottime_ns: Callable[[], Instant] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+"""Now, on CLOCK_BOOTTIME: never steps, and counts the time that the machine was suspended."""
 
 
 class Deadline:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+from functools import partial
+from typing import TypeAlias
 
 from icmplib import ICMPv4Socket, ICMPv6Socket
 from icmplib.exceptions import ICMPSocketError, SocketAddressError, SocketPermissionError
@@ -33,6 +35,9 @@ _ROOM = 512
 _RCVBUF = 16 << 10
 
 _TTL = 64
+
+_Opened: TypeAlias = tuple[ICMPv4Socket | ICMPv6Socket, socket.socket]
+"""A socket of icmplib and the one in it."""
 
 # linux/bpf_common.h: what the filters need
 _LD_B_ABS, _LD_H_ABS, _LD_B_IND, _LD_H_IND, _LDX_MSH, _JEQ, _RET = 0x30, 0x28, 0x50, 0x48, 0xB1, 0x15, 0x06
@@ -56,7 +61,7 @@ class EchoSockets:
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._open: dict[EchoTarget, ICMPv4Socket | ICMPv6Socket] = {}
+        self._open: dict[EchoTarget, _Opened] = {}
         self._used: set[EchoTarget] = set()
 
     def send(self, request: SendEcho) -> EchoFailed | None:
@@ -64,10 +69,10 @@ class EchoSockets:
         target = request.target
         self._used.add(target)
         try:
-            opened = self._open.get(target) or self._connect(target, request.identifier)
+            _, raw = self._open.get(target) or self._connect(target, request.identifier)
             ipv6 = ":" in target.destination
-            self._inbox.hush(opened.sock.fileno(), hushed=not request.awaited)
-            opened.sock.send(icmp.request(request.identifier, request.sequence, request.payload, ipv6=ipv6))
+            self._inbox.hush(raw.fileno(), hushed=not request.awaited)
+            raw.send(icmp.request(request.identifier, request.sequence, request.payload, ipv6=ipv6))
         except (ICMPSocketError, OSError) as error:
             self._shut(target)
             return EchoFailed(target, _reason(error, target))
@@ -85,7 +90,7 @@ class EchoSockets:
         for target in tuple(self._open):
             self._shut(target)
 
-    def _connect(self, target: EchoTarget, identifier: int) -> ICMPv4Socket | ICMPv6Socket:
+    def _connect(self, target: EchoTarget, identifier: int) -> _Opened:
         ipv6 = ":" in target.destination
         wrapper = (ICMPv6Socket if ipv6 else ICMPv4Socket)(address=target.source or None)
         try:
@@ -105,14 +110,15 @@ class EchoSockets:
         except OSError:
             wrapper.close()
             raise
-        self._open[target] = wrapper
-        self._inbox.add(raw.fileno(), lambda: _receive(raw, target, ipv6=ipv6), perishable=True)
-        return wrapper
+        self._open[target] = opened = (wrapper, raw)
+        self._inbox.add(raw.fileno(), partial(_receive, raw, target, ipv6=ipv6), perishable=True)
+        return opened
 
     def _shut(self, target: EchoTarget) -> None:
-        wrapper = self._open.pop(target, None)
-        if wrapper is not None:
-            self._inbox.remove(wrapper.sock.fileno())
+        opened = self._open.pop(target, None)
+        if opened is not None:
+            wrapper, raw = opened
+            self._inbox.remove(raw.fileno())
             wrapper.close()
 
 

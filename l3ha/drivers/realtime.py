@@ -12,6 +12,7 @@ import gc
 import os
 import resource
 import sys
+from pathlib import Path
 
 PRIORITY = 10
 
@@ -28,6 +29,9 @@ HAND_OVER_S = 0.0005
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 """sys/mman.h. ONFAULT: what is never touched is not fetched, so the lock costs no memory."""
+
+_CAP_IPC_LOCK = 14
+"""linux/capability.h."""
 
 
 def freeze() -> None:
@@ -66,8 +70,22 @@ def follow(thread: int) -> None:
 
 
 def lock_memory() -> str | None:
-    """Nothing that was used is paged out again (mlockall): a fault would cost a disk's time. The reason if refused."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+    """Nothing that was used is paged out again (mlockall): a fault would cost a disk's time. The reason if refused.
+
+    Where only so much may be locked, that goes for what exists now: beyond the limit no memory would be had at all.
+    """
+    _, limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+    future = _MCL_FUTURE if limit == resource.RLIM_INFINITY or _may_lock_all() else 0
+    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | future | _MCL_ONFAULT) == 0:
         return None
     return os.strerror(ctypes.get_errno())
+
+
+def _may_lock_all() -> bool:
+    """Whether the limit does not bind us (proc_pid_status(5), capabilities(7))."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_IPC_LOCK & 1)
+    return False

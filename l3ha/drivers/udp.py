@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from l3ha.base.limits import MAX_DATAGRAM
 from l3ha.base.settings import Path
@@ -34,16 +35,13 @@ class _Port:
 
     def __init__(self, key: _Key) -> None:
         self.key = key
+        self.ipv6 = ":" in key.local
         self.paths: dict[str, str] = {}
         """Path name by remote address."""
         self.socket: socket.socket | None = None
         self.index = 0
         """Of the interface that the socket was bound to; 0 where it was not."""
         self.fault: str | None = None
-
-    @property
-    def ipv6(self) -> bool:
-        return ":" in self.key.local
 
     @property
     def stale(self) -> bool:
@@ -144,7 +142,7 @@ class UdpPorts:
         if port.fault is not None:
             self._report(f"listening on {where} now", False)
         port.fault, port.socket = None, opened
-        self._inbox.add(opened.fileno(), lambda: _receive(port), perishable=True)
+        self._inbox.add(opened.fileno(), partial(_receive, port), perishable=True)
 
     def _shut(self, port: _Port) -> None:
         if port.socket is not None:

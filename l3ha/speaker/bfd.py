@@ -18,8 +18,8 @@ News: TypeAlias = BfdChanged | BfdTrouble
 
 
 class BfdLoop:
-    """See the module. ``tell`` hands news to the speaker, ``clock`` is CLOCK_BOOTTIME; ``unpunctual`` says why there is
-    no real-time scheduling, if there is none."""
+    """See the module. ``tell`` hands news to the speaker, ``clock`` is CLOCK_BOOTTIME; ``warnings`` are logged
+    with the first session."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class BfdLoop:
         clock: Callable[[], Instant],
         tell: Callable[[News], None],
         log: Callable[[str], None],
-        unpunctual: str | None,
+        warnings: tuple[str, ...],
     ) -> None:
         self._machine = machine
         self._clock = clock
@@ -36,7 +36,7 @@ class BfdLoop:
         self._ports = BfdPorts()
         self._faults: dict[str, str] = {}
         """As the speaker was told them."""
-        self._unpunctual = unpunctual
+        self._warnings = warnings
         self._retry: Instant | None = None
         self._due: Instant | None = None
         self.deadline: Instant | None = None
@@ -50,11 +50,12 @@ class BfdLoop:
         """Of ``filenos``: a new socket may have the number of an old one."""
 
     def use(self, peers: tuple[BfdPeer, ...]) -> None:
-        """Sockets for exactly these sessions. With the first it is told if there is no real-time scheduling."""
+        """Sockets for exactly these sessions."""
         self._ports.use(peers)
-        if peers and self._unpunctual is not None:
-            reason, self._unpunctual = self._unpunctual, None
-            self._log(f"real-time scheduling is not granted ({reason}): a busy machine will take BFD sessions down")
+        if peers:
+            for warning in self._warnings:
+                self._log(warning)
+            self._warnings = ()
         self._reopened()
 
     def serve(self, ready: Container[int] = ()) -> None:
@@ -67,7 +68,7 @@ class BfdLoop:
                 if (d := self._ports.read_one(fileno)) is not None:
                     self._hear([d])
             now = self._clock()
-        due = self._machine.next_deadline()
+        due = self._machine.next_deadline() if spoken else self._due
         if due is not None and due <= now:
             self._hear_usual(now)
             if self._machine.silent(now):

@@ -12,6 +12,8 @@ import os
 import select
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from l3ha.base.time import SECOND, Duration, Instant
@@ -50,6 +52,9 @@ BREATH_S = 0.0001
 """Lines of ExaBGP and the pause after them: a process at real-time priority that does not sleep for two seconds is
 ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
 
+boottime: Callable[[], Instant] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+"""CLOCK_BOOTTIME: never steps, counts suspend."""
+
 _STDERR_ATOMIC = 4096
 """PIPE_BUF: as much as a pipe that polls as writable takes without blocking (pipe(7))."""
 
@@ -61,8 +66,7 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         return 2
     born = boottime()
     realtime.freeze()
-    unpunctual = realtime.become_realtime(realtime.URGENT)  # a takeover waits for this process
-    shell = Shell(Path(run_dir), born, unpunctual)
+    shell = Shell(Path(run_dir), born, _be_punctual())
     try:
         shell.run()
         return 0
@@ -73,9 +77,15 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         return 1
 
 
-def boottime() -> Instant:
-    """CLOCK_BOOTTIME: never steps, counts suspend."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+def _be_punctual() -> tuple[str, ...]:
+    """A takeover waits for this process, and BFD sessions go down with it. What an operator must know of it."""
+    slow = realtime.become_realtime(realtime.URGENT)
+    loose = realtime.lock_memory()
+    warnings = (
+        slow and f"real-time scheduling is not granted ({slow}): a busy machine will take BFD sessions down",
+        loose and f"memory is not locked ({loose}): a page that must be read from disk may take BFD sessions down",
+    )
+    return tuple(warning for warning in warnings if warning)
 
 
 def log(text: str) -> None:
@@ -98,7 +108,7 @@ def _random(size: int) -> int:
 class Shell:
     """Descriptors in, effects out."""
 
-    def __init__(self, run_dir: Path, now: Instant, unpunctual: str | None) -> None:
+    def __init__(self, run_dir: Path, now: Instant, warnings: tuple[str, ...]) -> None:
         self._state = run_dir / STATE_NAME
         self._cannot_save = False
         self._agent = AgentLink(run_dir, log, now)
@@ -113,7 +123,7 @@ class Shell:
         """Lines of ExaBGP."""
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
-        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log, unpunctual)
+        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log, warnings)
         self._frr = FrrLoop(boottime, self._feed)
 
     def run(self) -> None:
@@ -157,7 +167,7 @@ class Shell:
 
     def _timeout(self) -> float | None:
         times = (self._bfd.deadline, self._frr.deadline, self._deadline, self._agent.next_try)
-        first = min((t for t in times if t is not None), default=None)
+        first = min([t for t in times if t is not None], default=None)
         return None if first is None else max(0.0, (first - boottime()) / SECOND)
 
     def _watch(self) -> None:

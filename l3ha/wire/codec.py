@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, error
 from typing import NamedTuple, TypeVar
 
 from l3ha.base.limits import MAX_HEARD_TERM, MAX_NAME, MAX_NODE_ID, MAX_SRGS
@@ -96,7 +96,9 @@ def encode(beat: Heartbeat) -> bytes:
     node = _NODE.pack(
         _within(beat.node, 1, MAX_NODE_ID, "node"),
         _within(beat.incarnation, 0, 2**64 - 1, "incarnation"),
-        *_packable(Numbers(beat.sequence, beat.echo, beat.echo_age)),
+        _within(beat.sequence, 0, 2**64 - 1, "sequence"),
+        _within(beat.echo, 0, 2**64 - 1, "echo"),
+        _us(beat.echo_age),
         NODE_STATES.index(beat.state),
         INTENTS.index(beat.intent),
         _us(beat.grace),
@@ -120,15 +122,11 @@ def encode(beat: Heartbeat) -> bytes:
 
 def renumbered(data: bytes, numbers: Numbers) -> bytes:
     """What ``encode`` gave, with other numbers: a heartbeat goes out ten times a second and says the same for days."""
-    return data[:_NUMBERS_FROM] + _NUMBERS.pack(*_packable(numbers)) + data[_NUMBERS_TO:]
-
-
-def _packable(numbers: Numbers) -> tuple[int, int, int]:
-    return (
-        _within(numbers.sequence, 0, 2**64 - 1, "sequence"),
-        _within(numbers.echo, 0, 2**64 - 1, "echo"),
-        _us(numbers.echo_age),
-    )
+    sequence, echo, age = numbers
+    try:
+        return data[:_NUMBERS_FROM] + _NUMBERS.pack(sequence, echo, _us(age)) + data[_NUMBERS_TO:]
+    except error as why:
+        raise _Bad(f"{numbers} are not within 64 bits") from why
 
 
 def _field(tag: int, value: bytes) -> bytes:
