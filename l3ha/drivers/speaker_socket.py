@@ -48,6 +48,8 @@ class SpeakerSocket:
         self._connection: socket.socket | None = None
         self._lines = unix.Lines(MAX_LINE)
         self._outgoing = bytearray()
+        self._waits = False
+        """For the connection to become writable."""
         self._listener = unix.listen(self._path, backlog=4)
         inbox.add(self._listener.fileno(), self._accept, perishable=False)
 
@@ -129,12 +131,12 @@ class SpeakerSocket:
                 sent = self._connection.send(self._outgoing)
                 del self._outgoing[:sent]
         except (BlockingIOError, InterruptedError):
-            self._loop.add_writer(self._connection.fileno(), self._continue)
+            self._wait(self._connection)
             return None
         except OSError:
             self._drop()
             return SpeakerDown()
-        self._loop.remove_writer(self._connection.fileno())
+        self._wait_no_more(self._connection)
         return None
 
     def _continue(self) -> None:
@@ -149,13 +151,23 @@ class SpeakerSocket:
         except OSError:
             self._outgoing.clear()
         if not self._outgoing:
-            self._loop.remove_writer(self._connection.fileno())
+            self._wait_no_more(self._connection)
+
+    def _wait(self, connection: socket.socket) -> None:
+        if not self._waits:
+            self._waits = True
+            self._loop.add_writer(connection.fileno(), self._continue)
+
+    def _wait_no_more(self, connection: socket.socket) -> None:
+        if self._waits:
+            self._waits = False
+            self._loop.remove_writer(connection.fileno())
 
     def _drop(self) -> None:
         self._outgoing.clear()
         self._events.clear()
         if self._connection is not None:
-            self._loop.remove_writer(self._connection.fileno())
+            self._wait_no_more(self._connection)
             self._inbox.remove(self._connection.fileno())
             self._connection.close()
             self._connection = None

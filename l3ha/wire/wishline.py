@@ -50,6 +50,9 @@ from l3ha.wire.wish import (
 )
 
 Line: TypeAlias = Wish | Renew | Report | Alive | Goodbye
+SHORT = 256
+"""Bytes of a line that is worth remembering: renewals and their answers are the same twice a second, for days."""
+
 _WISH, _AHEAD = b'{"type":"wish",', b'{"type":"ahead",'
 T = TypeVar("T")
 
@@ -72,12 +75,19 @@ class BadLine:
 
 def encode(line: Line) -> bytes:
     """One line, with its newline."""
+    return _renewal(line) if isinstance(line, Renew) else _encoded(line)
+
+
+def _encoded(line: Line) -> bytes:
     sets = _sets(line.neighbors) if isinstance(line, Wish) else ()
     plain = partial(_plain, {prefixes: place for place, prefixes in enumerate(sets)})
     fields = {"type": type(line).__name__.lower(), **plain(line)}
     if isinstance(line, Wish):
         fields["prefixes"] = [" ".join(prefixes) for prefixes in sets]
     return json.dumps(fields, separators=(",", ":"), default=plain).encode() + b"\n"
+
+
+_renewal = lru_cache(2)(_encoded)
 
 
 def ahead(line: bytes) -> bytes:
@@ -99,6 +109,10 @@ def _plain(places: dict[tuple[str, ...], int], value: Any) -> dict[str, Any]:
 
 def decode(data: bytes) -> Line | Ahead | BadLine:
     """The value of one line (with or without newline)."""
+    return _again(data) if len(data) <= SHORT else _decoded(data)
+
+
+def _decoded(data: bytes) -> Line | Ahead | BadLine:
     try:
         raw = json.loads(data)
         if not isinstance(raw, dict):
@@ -109,6 +123,9 @@ def decode(data: bytes) -> Line | Ahead | BadLine:
         return BadLine(f"unknown type {str(raw.get('type'))[:20]!r}") if make is None else make(raw)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         return BadLine(f"{type(error).__name__}: {str(error)[:120]}")
+
+
+_again = lru_cache(2)(_decoded)
 
 
 def _wish(raw: dict[str, Any]) -> Wish:
