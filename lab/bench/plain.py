@@ -3,7 +3,7 @@
 What l3ha adds to the way of 10 000 routes is seen only beside ExaBGP's own bulk path, on the same machine in the same
 run. n1 announces everything with MED 200, n2 with MED 300; the clock runs from n2's first command with MED 100 until
 the last route has moved in the kernels of both routers. In l3ha's own runs n1 dies silently, and the clock runs from
-n2's decision, which is a few milliseconds before its first command.
+n2's decision, which is a few milliseconds before its first command. The ways take turns.
 
 ``python -m lab.bench.plain DIRECTORY`` is the script that ExaBGP runs: it does what the FIFO ``orders`` says, one line
 ``MED SLICE`` each, and writes into ``began`` when it began.
@@ -29,8 +29,13 @@ from lab.routers import RouterKind
 from lab.topology import NODES, ROUTERS
 from lab.world import EXABGP_ENV
 
+_SLICE = 50
+_OURS = "l3ha, decision"
 SUBJECT = "Bulk speed of l3ha beside ExaBGP's own"
-WAYS = {"one line per neighbor": 1_000_000, "50 per command": 50}
+WAYS = {
+    "plain ExaBGP, one line per neighbor: first command": 1_000_000,
+    "plain ExaBGP, 50 per command: first command": _SLICE,
+}
 """How the script feeds ExaBGP: prefixes of one command. The next one waits for the answer."""
 
 _LOAD = Load(routes=9994)
@@ -95,45 +100,35 @@ class Deciding(Loaded):
 
 
 def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
-    """Every kind of router: l3ha, and every plain way, ``runs`` times."""
-    return [one for kind in RouterKind for way in (_l3ha, _plain) for one in way(tag, kind, runs, say)]
+    """Every kind of router: l3ha and every plain way by turns, ``runs`` times."""
+    return [one for kind in RouterKind for one in _by_turns(tag, kind, runs, say)]
 
 
-def _l3ha(tag: str, kind: RouterKind, runs: int, say: Callable[[str], None]) -> Iterator[Measure]:
-    took: list[float] = []
+def _by_turns(tag: str, kind: RouterKind, runs: int, say: Callable[[str], None]) -> Iterator[Measure]:
+    """Two labs, of which one rests, so that what the machine itself does meets every way alike."""
+    took: dict[str, list[float]] = {way: [] for way in (_OURS, *WAYS)}
     note = ""
-    try:
-        with Deciding(tag, kind, traffic=False) as lab:
-            for _ in range(runs):
-                took.append(move(lab).from_decision_ms)
-                say(f"{kind.upper()} routers, l3ha: {took[-1]:.0f} ms")
-    except BROKEN as error:
-        note = reason(str(error))
-        say(f"l3ha: {error}")
-    yield Measure(
-        SUBJECT, f"{kind.upper()} routers, {_LOAD}: l3ha, decision to the last route", "ms", tuple(took), note
-    )
 
+    def tell(way: str, value: float) -> None:
+        took[way].append(value)
+        say(f"{kind.upper()} routers, {way}: {value:.0f} ms")
 
-def _plain(tag: str, kind: RouterKind, runs: int, say: Callable[[str], None]) -> Iterator[Measure]:
-    took: dict[str, list[float]] = {way: [] for way in WAYS}
-    note = ""
     try:
-        with Plain(tag, kind, traffic=False) as lab:
-            lab.order(NODES[0], 200, WAYS["50 per command"])
-            lab.await_share(NODES[0], 1, steady_s=1)
-            lab.order(NODES[1], 300, WAYS["50 per command"])
-            lab.await_share(NODES[0], 1, steady_s=8)
+        with Deciding(f"{tag}l", kind, traffic=False) as ours, Plain(f"{tag}p", kind, traffic=False) as plain:
+            plain.order(NODES[0], 200, _SLICE)
+            plain.await_share(NODES[0], 1, steady_s=1)
+            plain.order(NODES[1], 300, _SLICE)
+            plain.await_share(NODES[0], 1, steady_s=8)
             for _ in range(runs):
+                tell(_OURS, move(ours).from_decision_ms)
+                ours.ready()  # the node that came back has told its routes again
                 for way, size in WAYS.items():
-                    took[way].append(lab.moved(size))
-                    say(f"{kind.upper()} routers, plain ExaBGP, {way}: {took[way][-1]:.0f} ms")
+                    tell(way, plain.moved(size))
     except BROKEN as error:
         note = reason(str(error))
-        say(f"plain ExaBGP: {error}")
+        say(f"{kind.upper()} routers: {error}")
     for way, values in took.items():
-        what = f"{kind.upper()} routers, {_LOAD}: plain ExaBGP, {way}: first command to the last route"
-        yield Measure(SUBJECT, what, "ms", tuple(values), note)
+        yield Measure(SUBJECT, f"{kind.upper()} routers, {_LOAD}: {way} to the last route", "ms", tuple(values), note)
 
 
 def speak(home: Path) -> None:
