@@ -40,7 +40,7 @@ from l3ha.core.events import (
     ToSpeaker,
 )
 from l3ha.core.status import LatenessStatus, NodeStatus, RouteStatus, SpeakerStatus, Status
-from l3ha.drivers.clock import boottime_ns
+from l3ha.drivers.boottime import boottime_ns
 from l3ha.drivers.inbox import Inbox, Source
 
 BUDGET_S = 5.0

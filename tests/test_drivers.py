@@ -28,7 +28,8 @@ from l3ha.base.settings import EchoTarget
 from l3ha.base.settings import Path as IclPath
 from l3ha.base.time import MS, SECOND
 from l3ha.core.events import Datagram, EchoAnswer, EchoFailed, Memory, SendEcho
-from l3ha.drivers.clock import Deadline, boottime_ns
+from l3ha.drivers.boottime import boottime_ns
+from l3ha.drivers.clock import Deadline
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import FILE_NAME, PLACE, StateError, TermStore

@@ -11,7 +11,7 @@ from l3ha.base.limits import MAX_EVENTS
 from l3ha.base.time import Instant
 from l3ha.control.protocol import event_result
 from l3ha.core.events import Note, NoteKind
-from l3ha.drivers.clock import boottime_ns
+from l3ha.drivers.boottime import boottime_ns
 
 
 class History:

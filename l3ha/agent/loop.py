@@ -20,7 +20,8 @@ from typing import Protocol
 from l3ha.base.limits import DATAGRAMS_PER_TURN
 from l3ha.base.time import Instant
 from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Note, Tick
-from l3ha.drivers.clock import Deadline, boottime_ns
+from l3ha.drivers.boottime import boottime_ns
+from l3ha.drivers.clock import Deadline
 from l3ha.drivers.inbox import Inbox, Source
 
 DRAIN_LIMIT = 256

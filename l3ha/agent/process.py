@@ -26,7 +26,7 @@ from l3ha.control.protocol import MAX_GRACE
 from l3ha.core.events import Memory, NewSettings, NoteKind
 from l3ha.core.status import Status
 from l3ha.drivers import realtime
-from l3ha.drivers.clock import boottime_ns
+from l3ha.drivers.boottime import boottime_ns
 from l3ha.drivers.control_socket import ControlSocket
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import StateError, TermStore

@@ -25,7 +25,7 @@ from l3ha.core.events import (
     SetInterfaces,
     ToSpeaker,
 )
-from l3ha.drivers.clock import boottime_ns
+from l3ha.drivers.boottime import boottime_ns
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import TermStore

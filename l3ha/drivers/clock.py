@@ -1,16 +1,12 @@
-"""Time: the engine's clock, and the one timer that the engine's next deadline arms."""
+"""The one timer that the engine's next deadline arms."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-from functools import partial
 
 from l3ha.base.time import SECOND, Instant
-
-boottime_ns: Callable[[], Instant] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
-"""Now, on CLOCK_BOOTTIME: never steps, and counts the time that the machine was suspended."""
+from l3ha.drivers.boottime import boottime_ns
 
 
 class Deadline:

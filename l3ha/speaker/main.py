@@ -12,8 +12,6 @@ import os
 import select
 import time
 import traceback
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from l3ha.base.time import SECOND, Duration, Instant
@@ -35,6 +33,7 @@ from l3ha.core.speaker_events import (
     ToExabgp,
 )
 from l3ha.drivers import realtime
+from l3ha.drivers.boottime import boottime_ns
 from l3ha.speaker.agent import AgentLink
 from l3ha.speaker.bfd import BfdLoop
 from l3ha.speaker.frr import FrrLoop
@@ -52,9 +51,6 @@ BREATH_S = 0.0001
 """Lines of ExaBGP and the pause after them: a process at real-time priority that does not sleep for two seconds is
 ended by the kernel (RLIMIT_RTTIME), and a list of all routes at all neighbors can be as long."""
 
-boottime: Callable[[], Instant] = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
-"""CLOCK_BOOTTIME: never steps, counts suspend."""
-
 _STDERR_ATOMIC = 4096
 """PIPE_BUF: as much as a pipe that polls as writable takes without blocking (pipe(7))."""
 
@@ -64,7 +60,7 @@ def run(run_dir: str | os.PathLike[str]) -> int:
     if os.isatty(0):
         log("this is the process that ExaBGP runs; started by hand it would take the real one's place")
         return 2
-    born = boottime()
+    born = boottime_ns()
     realtime.freeze()
     shell = Shell(Path(run_dir), born, _be_punctual())
     try:
@@ -72,8 +68,8 @@ def run(run_dir: str | os.PathLike[str]) -> int:
         return 0
     except Exception:
         log(traceback.format_exc())
-        if boottime() - born < YOUNG:
-            shell.linger(boottime() + LINGER)
+        if boottime_ns() - born < YOUNG:
+            shell.linger(boottime_ns() + LINGER)
         return 1
 
 
@@ -123,8 +119,8 @@ class Shell:
         """Lines of ExaBGP."""
         self._speaker = Speaker(_random(7), _random(4), self._saved(), now, os.urandom)
         self._deadline = self._speaker.next_deadline()
-        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime, self._feed, log, warnings)
-        self._frr = FrrLoop(boottime, self._feed)
+        self._bfd = BfdLoop(self._speaker.bfd.machine, boottime_ns, self._feed, log, warnings)
+        self._frr = FrrLoop(boottime_ns, self._feed)
 
     def run(self) -> None:
         """Until ExaBGP is gone."""
@@ -137,7 +133,7 @@ class Shell:
 
     def linger(self, until: Instant) -> None:
         """Only drain ExaBGP."""
-        while boottime() < until:
+        while boottime_ns() < until:
             select.select([0], [], [], 1)
             try:
                 self._stdin.read()
@@ -155,12 +151,12 @@ class Shell:
         self._bfd.serve(ready)
         self._frr.serve(ready)
         self._bfd.serve_if_due()
-        now = boottime()
+        now = boottime_ns()
         due = self._deadline is not None and self._deadline <= now
         if due or not self._lines.isdisjoint(ready):
             self._serve_agent()
             self._serve_exabgp()
-            if self._deadline is not None and self._deadline <= boottime():
+            if self._deadline is not None and self._deadline <= boottime_ns():
                 self._feed(Tick())
         if self._agent.next_try is not None and self._agent.next_try <= now and self._agent.connect(now):
             self._feed(AgentUp())
@@ -168,7 +164,7 @@ class Shell:
     def _timeout(self) -> float | None:
         times = (self._bfd.deadline, self._frr.deadline, self._deadline, self._agent.next_try)
         first = min([t for t in times if t is not None], default=None)
-        return None if first is None else max(0.0, (first - boottime()) / SECOND)
+        return None if first is None else max(0.0, (first - boottime_ns()) / SECOND)
 
     def _watch(self) -> None:
         """Poll what can speak, and for writing only where something waits."""
@@ -218,14 +214,14 @@ class Shell:
 
     def _hang_up(self) -> None:
         if self._agent.descriptor is not None:
-            self._agent.close(boottime())
+            self._agent.close(boottime_ns())
             self._watched = None  # the next connection may get the same descriptor
             self._feed(AgentDown())
 
     # --- effects ------------------------------------------------------------------------------------------------------
 
     def _feed(self, event: SpeakerEvent) -> None:
-        for effect in self._speaker.step(event, boottime()):
+        for effect in self._speaker.step(event, boottime_ns()):
             match effect:
                 case ToExabgp(data):
                     self._stdout.write(data)

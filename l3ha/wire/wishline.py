@@ -50,7 +50,7 @@ from l3ha.wire.wish import (
 )
 
 Line: TypeAlias = Wish | Renew | Report | Alive | Goodbye
-SHORT = 256
+_SHORT = 256
 """Bytes of a line that is worth remembering: renewals and their answers are the same twice a second, for days."""
 
 _WISH, _AHEAD = b'{"type":"wish",', b'{"type":"ahead",'
@@ -109,7 +109,7 @@ def _plain(places: dict[tuple[str, ...], int], value: Any) -> dict[str, Any]:
 
 def decode(data: bytes) -> Line | Ahead | BadLine:
     """The value of one line (with or without newline)."""
-    return _again(data) if len(data) <= SHORT else _decoded(data)
+    return _again(data) if len(data) <= _SHORT else _decoded(data)
 
 
 def _decoded(data: bytes) -> Line | Ahead | BadLine:
