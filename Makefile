@@ -31,7 +31,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml | build/.apt
 	@test -n "$(PYTHON)" || { echo "l3ha needs Python 3.11 or later; this machine has neither /usr/bin/python3 nor python3 of that age"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip $(INSTALL) --no-compile --require-hashes -r requirements.lock
-	$(BIN)/pip $(INSTALL) --no-deps -e .
+	$(BIN)/pip $(INSTALL) --no-deps --config-settings editable_mode=compat -e .
 	@touch $@
 
 $(EXABGP42)/.stamp: | $(VENV)/.stamp
