@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.bench import accident, contenders, plot, seen, table, tap
+from lab.bench import accident, contenders, moves, plot, seen, table, tap
 from lab.bench.l3ha import L3ha, L3haBfd, L3haFast
+from lab.bench.load import Load
 from lab.bench.record import MANY, Figures, Footprint, Measure, Phase, Record, Results, cell
 from lab.bench.trial import Turns
 from lab.command import LabError
+from lab.holes import Watch
+from lab.routers import RouterKind
+from lab.stream import Felt
 from lab.topology import NODES_DIR
+from lab.traffic import Outage, Outages
 
 
 def record(
@@ -254,6 +259,67 @@ def test_a_turn_ends_with_its_block_or_a_while_after_it_was_passed_on(early: boo
         raise LabError("it broke")
     with turns.one(0):
         pass
+
+
+# --- planned moves in a row -------------------------------------------------------------------------------------------
+
+
+class Machine(Watch):
+    """One that stood still as told, try by try."""
+
+    def __init__(self, *stood_ms: float) -> None:
+        super().__init__(20, {})
+        self.stood = iter(stood_ms)
+
+    def longest(self, begin: int, end: int) -> float:
+        assert begin < end
+        return next(self.stood)
+
+
+def series(monkeypatch: pytest.MonkeyPatch, stood_ms: list[float], *tries: str | tuple[int, int]) -> list[Measure]:
+    """What comes of tries that fail, or lose so many packets and send so many TCP segments again."""
+    left = iter(tries)
+
+    def row(*_: object) -> moves.Row:
+        one = next(left)
+        if isinstance(one, str):
+            raise LabError(one)
+        felt = Felt(1_000_000, one[1], 5.0, None)
+        return moves.Row((70.0, 80.0), Outages(Outage(1.0, one[0], 100, 0), Outage(1.0, 0, 100, 0)), (felt, felt))
+
+    monkeypatch.setattr(moves, "run_row", row)
+    found = moves.series("t", RouterKind.BIRD, Load(), 2, Machine(*stood_ms), lambda _line: None)
+    assert next(left, None) is None, "not one try too few"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stood_ms", "tries", "lost", "remark"),
+    [
+        ([0], [(0, 0)], (0.0, 0.0), "2 moves"),
+        ([500], [(0, 0)], (0.0, 0.0), "2 moves"),
+        ([49], [(3, 0)], (3.0, 0.0), "2 moves"),
+        ([50, 0], [(3, 0), (0, 0)], (0.0, 0.0), "2 moves; 1 series before it were void"),
+        ([50, 0], [(0, 1), (0, 0)], (0.0, 0.0), "2 moves; 1 series before it were void"),
+        ([99, 0], ["no proof", (2, 0)], (2.0, 0.0), "2 moves; 1 series before it were void"),
+        ([99, 99, 99], [(9, 0), (8, 0), (7, 0)], (7.0, 0.0), "2 moves; 2 series before it were void"),
+    ],
+)
+def test_a_series_that_lost_something_is_void_only_if_the_machine_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+    stood_ms: list[float],
+    tries: list[str | tuple[int, int]],
+    lost: tuple[float, float],
+    remark: str,
+) -> None:
+    proofs, packets, _ = series(monkeypatch, stood_ms, *tries)
+    assert (proofs.values, proofs.note) == ((70.0, 80.0), remark)
+    assert packets.values == lost
+
+
+def test_a_series_that_failed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    (only,) = series(monkeypatch, [0], "not verified in time\nand more")
+    assert (only.values, only.note) == ((), "not verified in time")
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
