@@ -1,7 +1,7 @@
 """Virtual machines stand still now and then, for a second and longer: then timers of 50 ms say nothing about l3ha.
 
-A lab test that failed while nobody could run is void and is run again; one that failed while everybody could has
-failed.
+A test of the lab, or of the clock, that failed while nobody could run is void and is run again; one that failed while
+everybody could has failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAILED = pytest.StashKey[int]()
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("lab") and not config.option.usepdb:
+        if _timed(item) and not config.option.usepdb:
             item.add_marker(pytest.mark.flaky(reruns=ATTEMPTS - 1, condition=functools.partial(spoilt, item)))
             own = item.get_closest_marker("timeout")
             # of the test alone: else all its attempts share one
@@ -59,9 +59,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="session", autouse=True)
 def watching(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Somebody watches the machine while lab tests run (nobody where only root may)."""
+    """Somebody watches the machine while such tests run (nobody where only root may)."""
     with contextlib.ExitStack() as stack:
-        if os.geteuid() == 0 and any(item.get_closest_marker("lab") for item in request.session.items):
+        if os.geteuid() == 0 and any(map(_timed, request.session.items)):
             try:
                 request.config.stash[WATCH] = stack.enter_context(watched())
             except LabError as error:
@@ -94,3 +94,7 @@ def spoilt(item: pytest.Item, error: BaseException | None) -> bool:
 
 def _long(watch: Watch, since: int) -> list[Hole]:
     return [hole for hole in watch.since(since) if hole.ms >= SPOILT_MS]
+
+
+def _timed(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("lab", "clock"))

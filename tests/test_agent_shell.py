@@ -40,6 +40,7 @@ from l3ha.core.events import (
     ToSpeaker,
 )
 from l3ha.core.status import LatenessStatus, NodeStatus, RouteStatus, SpeakerStatus, Status
+from l3ha.drivers import first
 from l3ha.drivers.boottime import boottime_ns
 from l3ha.drivers.inbox import Inbox, Source
 
@@ -155,7 +156,7 @@ def on_bench(scene: Callable[[Bench], Awaitable[None]]) -> None:
             bench.ours.close()
             bench.theirs.close()
 
-    asyncio.run(main())
+    first.run(main())
 
 
 def note(text: str) -> Note:

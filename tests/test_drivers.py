@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hashlib
 import json
@@ -28,8 +27,6 @@ from l3ha.base.settings import EchoTarget
 from l3ha.base.settings import Path as IclPath
 from l3ha.base.time import MS, SECOND
 from l3ha.core.events import Datagram, EchoAnswer, EchoFailed, Memory, SendEcho
-from l3ha.drivers.boottime import boottime_ns
-from l3ha.drivers.clock import Deadline
 from l3ha.drivers.icmp import EchoSockets
 from l3ha.drivers.inbox import Inbox
 from l3ha.drivers.memory import FILE_NAME, PLACE, StateError, TermStore
@@ -40,35 +37,6 @@ from tests.driver_rig import BUDGET_S, Net, Reports, read
 
 ME = NodeId(1)
 NONCE = bytes(range(16))
-
-# --- clock ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_deadline_fires_once_at_the_last_armed_instant() -> None:
-    async def scene() -> tuple[list[int], int]:
-        fired: list[int] = []
-        done = asyncio.Event()
-
-        def fire() -> None:
-            fired.append(boottime_ns())
-            done.set()
-
-        timer = Deadline(asyncio.get_running_loop(), fire)
-        at = boottime_ns() + 60 * MS
-        timer.arm(boottime_ns() + 5 * MS)
-        timer.arm(at)
-        await asyncio.wait_for(done.wait(), BUDGET_S)
-        timer.arm(boottime_ns() + 5 * MS)
-        timer.disarm()
-        other = asyncio.Event()
-        Deadline(asyncio.get_running_loop(), other.set).arm(boottime_ns() + 20 * MS)
-        await other.wait()
-        return fired, at
-
-    fired, at = asyncio.run(scene())
-    assert len(fired) == 1
-    assert fired[0] > at - 2 * MS
-
 
 # --- UDP ------------------------------------------------------------------------------------------------------------
 
@@ -411,6 +379,7 @@ def within(seconds: float, observe: Callable[[], bool]) -> bool:
     return observe()
 
 
+@pytest.mark.clock
 def test_a_good_disk_has_the_terms_before_anybody_hears_of_them(disk: Disk, tmp_path: Path) -> None:
     writer = MemoryWriter(disk)
     saved = [writer.save([remember(1, n, n)]) for n in range(1, 20)]
@@ -419,6 +388,7 @@ def test_a_good_disk_has_the_terms_before_anybody_hears_of_them(disk: Disk, tmp_
     writer.close()
 
 
+@pytest.mark.clock
 def test_a_disk_that_hangs_costs_the_loop_a_moment_and_gets_the_newest_later(disk: Disk, tmp_path: Path) -> None:
     writer = MemoryWriter(disk)
     disk.free.clear()

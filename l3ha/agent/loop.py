@@ -18,10 +18,10 @@ from types import TracebackType
 from typing import Protocol
 
 from l3ha.base.limits import DATAGRAMS_PER_TURN
-from l3ha.base.time import Instant
+from l3ha.base.time import NEVER, Instant
 from l3ha.core.events import DiscardBacklog, Effect, Event, Exit, Note, Tick
 from l3ha.drivers.boottime import boottime_ns
-from l3ha.drivers.clock import Deadline
+from l3ha.drivers.first import Guest, Loop
 from l3ha.drivers.inbox import Inbox, Source
 
 DRAIN_LIMIT = 256
@@ -46,7 +46,7 @@ class EngineLike(Protocol):
 
 
 class Shell:
-    """One engine on one asyncio loop.
+    """One engine on one loop.
 
     ``carry_out`` does one effect and may return an event that came of it (it could not be sent, the speaker left).
     ``done`` ends with None on ``Exit``, or with the exception that was ours.
@@ -56,8 +56,10 @@ class Shell:
         self._engine = engine
         self._inbox = inbox
         self._carry_out = carry_out
-        self._loop = asyncio.get_running_loop()
-        self._deadline = Deadline(self._loop, self._due)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        self._loop = loop
+        self._guest = Guest(inbox.fileno(), self._turn, self._due)
         self._queue: deque[Event] = deque()
         self._stepping = False
         self._ours = _Ours(self.fail)
@@ -66,15 +68,14 @@ class Shell:
 
     def start(self) -> None:
         """First step, and from now on the loop runs by itself."""
-        self._loop.add_reader(self._inbox.fileno(), self._turn)
+        self._loop.seat(self._guest)
         self.feed(Tick())
 
     def close(self) -> None:
         """No further step."""
-        self._deadline.disarm()
         if self._breath is not None:
             self._breath.cancel()
-        self._loop.remove_reader(self._inbox.fileno())
+        self._loop.leave(self._guest)
 
     def feed(self, event: Event) -> None:
         """An event that no socket of the inbox brought."""
@@ -92,7 +93,7 @@ class Shell:
 
     def _continue(self) -> None:
         self._breath = None
-        self._loop.add_reader(self._inbox.fileno(), self._turn)
+        self._loop.listen(self._guest, hear=True)
         self._turn()
 
     def _turn(self) -> None:
@@ -200,9 +201,10 @@ class Shell:
         if self.done.done():
             self.close()
             return
-        self._deadline.arm(self._engine.next_deadline())
+        deadline = self._engine.next_deadline()
+        self._guest.deadline = NEVER if deadline is None else deadline
         if self._inbox.unfinished and self._breath is None:
-            self._loop.remove_reader(self._inbox.fileno())
+            self._loop.listen(self._guest, hear=False)
             self._breath = self._loop.call_later(BREATH_S, self._continue)
 
 

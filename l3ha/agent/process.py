@@ -25,7 +25,7 @@ from l3ha.base.time import Instant
 from l3ha.control.protocol import MAX_GRACE
 from l3ha.core.events import Memory, NewSettings, NoteKind
 from l3ha.core.status import Status
-from l3ha.drivers import realtime
+from l3ha.drivers import first, realtime
 from l3ha.drivers.boottime import boottime_ns
 from l3ha.drivers.control_socket import ControlSocket
 from l3ha.drivers.inbox import Inbox
@@ -64,7 +64,7 @@ def serve(
         try:
             preflight.check_privileges()
             agent = Agent(settings, reread, run_dir, TermStore(state_dir), log)
-            return asyncio.run(agent.run(start))
+            return first.run(agent.run(start))
         finally:
             preflight.unlock(lock)
     except (preflight.Refused, StateError, SocketError) as error:
