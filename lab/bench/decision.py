@@ -137,8 +137,10 @@ def measure(tag: str, runs: int, say: Callable[[str], None]) -> list[Measure]:
             _request(lab, active)
             took.append(_taken(lab, other(active), begin, moved))
             say(f"{number} decision: {' '.join(took)} ms")
+    every = tuple(took for event in events for took in event.seen)
     return [
         *(one for event in events for one in event.measures()),
+        Measure(SUBJECT, "all of these together, each counted from there", "ms", every),
         Measure(SUBJECT, "share of the kernel: `ip link` to its message, carrier lost", "ms", gives_up.before()),
         Measure(SUBJECT, "share of the tap, in every figure to a command", "ms", tuple(delays(_TAPPED))),
     ]
