@@ -57,11 +57,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         item.stash.setdefault(FAILED, time.time_ns())
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def watching(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Somebody watches the machine while such tests run (nobody where only root may)."""
+    """Somebody watches the machine (nobody where only root may)."""
     with contextlib.ExitStack() as stack:
-        if os.geteuid() == 0 and any(map(_timed, request.session.items)):
+        if os.geteuid() == 0:
             try:
                 request.config.stash[WATCH] = stack.enter_context(watched())
             except LabError as error:
@@ -69,6 +69,13 @@ def watching(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         if WATCH in request.config.stash:
             del request.config.stash[WATCH]
+
+
+@pytest.fixture(autouse=True)
+def watching_if_timed(request: pytest.FixtureRequest) -> None:
+    """From the first such test on, in the process that runs it."""
+    if _timed(request.node):
+        request.getfixturevalue("watching")
 
 
 def spoilt(item: pytest.Item, error: BaseException | None) -> bool:

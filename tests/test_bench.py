@@ -1,6 +1,7 @@
 """The benchmark's figures, tables and pictures, from plain data; nothing is measured here."""
 
 import threading
+import time
 import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -264,6 +265,9 @@ def test_a_turn_ends_with_its_block_or_a_while_after_it_was_passed_on(early: boo
 # --- planned moves in a row -------------------------------------------------------------------------------------------
 
 
+VOID = "; void before it, because the machine stood still:"
+
+
 class Machine(Watch):
     """One that stood still as told, try by try."""
 
@@ -280,8 +284,11 @@ def series(monkeypatch: pytest.MonkeyPatch, stood_ms: list[float], *tries: str |
     """What comes of tries that fail, or lose so many packets and send so many TCP segments again."""
     left = iter(tries)
 
-    def row(*_: object) -> moves.Row:
+    def row(*words: object) -> moves.Row:
+        progress = words[-1]
+        assert isinstance(progress, moves.Progress)
         one = next(left)
+        progress.begun = 0 if one == "no lab" else time.monotonic_ns()
         if isinstance(one, str):
             raise LabError(one)
         felt = Felt(1_000_000, one[1], 5.0, None)
@@ -299,10 +306,15 @@ def series(monkeypatch: pytest.MonkeyPatch, stood_ms: list[float], *tries: str |
         ([0], [(0, 0)], (0.0, 0.0), "2 moves"),
         ([500], [(0, 0)], (0.0, 0.0), "2 moves"),
         ([49], [(3, 0)], (3.0, 0.0), "2 moves"),
-        ([50, 0], [(3, 0), (0, 0)], (0.0, 0.0), "2 moves; 1 series before it were void"),
-        ([50, 0], [(0, 1), (0, 0)], (0.0, 0.0), "2 moves; 1 series before it were void"),
-        ([99, 0], ["no proof", (2, 0)], (2.0, 0.0), "2 moves; 1 series before it were void"),
-        ([99, 99, 99], [(9, 0), (8, 0), (7, 0)], (7.0, 0.0), "2 moves; 2 series before it were void"),
+        ([50, 0], [(3, 0), (0, 0)], (0.0, 0.0), f"2 moves{VOID} 3 packets and 0 segments"),
+        ([50, 0], [(0, 1), (0, 0)], (0.0, 0.0), f"2 moves{VOID} 0 packets and 2 segments"),
+        ([99, 0], ["no proof", (2, 0)], (2.0, 0.0), f"2 moves{VOID} no proof"),
+        (
+            [99, 99, 99],
+            [(9, 0), (8, 0), (7, 0)],
+            (7.0, 0.0),
+            f"2 moves{VOID} 9 packets and 0 segments, 8 packets and 0 segments",
+        ),
     ],
 )
 def test_a_series_that_lost_something_is_void_only_if_the_machine_stood_still(
@@ -320,6 +332,11 @@ def test_a_series_that_lost_something_is_void_only_if_the_machine_stood_still(
 def test_a_series_that_failed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     (only,) = series(monkeypatch, [0], "not verified in time\nand more")
     assert (only.values, only.note) == ((), "not verified in time")
+
+
+def test_a_lab_that_does_not_come_up_is_no_void_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    (only,) = series(monkeypatch, [], "no lab")
+    assert (only.values, only.note) == ((), "no lab")
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from l3ha.base.time import MS, NEVER
 from l3ha.drivers import first
 from l3ha.drivers.boottime import boottime_ns
-from tests.driver_rig import BUDGET_S
+
+pytestmark = pytest.mark.timeout(20)
 
 
 class Seat:
@@ -59,12 +61,12 @@ class Seat:
 
 
 def seated(scene: Callable[[Seat], Coroutine[None, None, None]]) -> None:
-    """Play a scene; it ends in time, or hangs."""
+    """Play a scene, without a timer that would wake up whom nobody woke: then it hangs."""
 
     async def main() -> None:
         seat = Seat()
         try:
-            await asyncio.wait_for(scene(seat), BUDGET_S)
+            await scene(seat)
         finally:
             seat.close()
 
@@ -133,14 +135,38 @@ def test_who_does_not_listen_hears_what_came_meanwhile_later_and_keeps_its_deadl
     seated(scene)
 
 
+def test_what_is_always_readable_does_not_put_off_the_deadline() -> None:
+    async def scene(seat: Seat) -> None:
+        seat.due = seat.rest
+        seat.theirs.send(b"1")
+        seat.guest.deadline = boottime_ns() + 5 * MS
+        await asyncio.sleep(0.03)
+        assert seat.kinds.count("due") == 1
+        assert seat.kinds.count("readable") > 10
+
+    seated(scene)
+
+
+@pytest.mark.parametrize("present", [True, False], ids=["a guest", "no guest"])
+def test_who_waits_sleeps(*, present: bool) -> None:
+    async def scene(seat: Seat) -> None:
+        if not present:
+            seat.loop.leave(seat.guest)
+        begin = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - begin < 0.1
+
+    seated(scene)
+
+
 @pytest.mark.parametrize("during", ["readable", "due"])
 def test_it_may_leave_in_its_own_turn(during: str) -> None:
     async def scene(seat: Seat) -> None:
         setattr(seat, during, lambda: seat.loop.leave(seat.guest))
         seat.theirs.send(b"1" * (during == "readable"))
-        seat.guest.deadline = boottime_ns() if during == "due" else NEVER
+        seat.guest.deadline = 0
         await asyncio.sleep(0.03)
-        assert seat.kinds == [during]
+        assert seat.kinds == [during], "though the deadline is due"
         seat.loop.leave(seat.guest)
         seat.loop.listen(seat.guest, hear=True)
         await asyncio.sleep(0.03)
@@ -149,18 +175,62 @@ def test_it_may_leave_in_its_own_turn(during: str) -> None:
     seated(scene)
 
 
-def test_what_a_turn_raises_ends_the_loop_as_a_fault_of_its_owner() -> None:
+def test_another_may_take_the_seat_in_the_same_turn_and_keeps_it() -> None:
+    async def scene(seat: Seat) -> None:
+        theirs, ours = socket.socketpair()
+        heard = asyncio.Event()
+
+        def listen() -> None:
+            ours.recv(1)
+            heard.set()
+
+        other = first.Guest(ours.fileno(), listen, seat.rest)
+
+        def hand_over() -> None:
+            seat.loop.leave(seat.guest)
+            seat.loop.seat(other)
+            seat.loop.leave(seat.guest)
+
+        seat.readable = hand_over
+        seat.theirs.send(b"1")
+        theirs.send(b"2")
+        await heard.wait()
+        assert seat.kinds == ["readable"]
+        seat.loop.leave(other)
+        theirs.close()
+        ours.close()
+
+    seated(scene)
+
+
+def test_a_guest_whose_socket_was_closed_can_still_leave() -> None:
+    async def scene(seat: Seat) -> None:
+        seat.ours.close()
+        seat.loop.leave(seat.guest)
+
+    seated(scene)
+
+
+@pytest.mark.parametrize("during", ["readable", "due"])
+def test_what_a_turn_raises_ends_the_loop_and_asyncio_comes_to_its_end(during: str) -> None:
+    ended = []
+
     async def scene(seat: Seat) -> None:
         def fault() -> None:
-            seat.rest()
             raise ValueError("ours")
 
-        seat.due = fault
+        setattr(seat, during, fault)
+        seat.theirs.send(b"1" * (during == "readable"))
         seat.guest.deadline = 0
-        await asyncio.sleep(1)
+        try:
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(True)
 
     with pytest.raises(ValueError, match="ours"):
         seated(scene)
+    assert ended
 
 
 # --- beside asyncio --------------------------------------------------------------------------------------------------
@@ -179,6 +249,40 @@ def test_whoever_waits_for_a_turn_goes_on_at_once() -> None:
         assert await told == "done"
 
     seated(scene)
+
+
+@pytest.mark.parametrize("during", ["readable", "due"])
+def test_a_timer_that_a_turn_has_set_rings_in_time(during: str) -> None:
+    async def scene(seat: Seat) -> None:
+        rung: list[int] = []
+
+        def call() -> None:
+            seat.rest()
+            if during == "readable":
+                seat.read()
+            seat.loop.call_later(0.005, lambda: rung.append(boottime_ns()))
+
+        seat.readable = seat.due = call
+        seat.theirs.send(b"1" * (during == "readable"))
+        seat.guest.deadline = 0 if during == "due" else NEVER
+        begin = boottime_ns()
+        await asyncio.sleep(3)
+        assert 4 * MS < rung[0] - begin < 2000 * MS
+
+    seated(scene)
+
+
+def test_a_turn_may_stop_the_loop() -> None:
+    loop = first.Loop()
+    theirs, ours = socket.socketpair()
+    guest = first.Guest(ours.fileno(), lambda: None, loop.stop)
+    guest.deadline = 0
+    loop.seat(guest)
+    loop.run_forever()
+    loop.leave(guest)
+    loop.close()
+    theirs.close()
+    ours.close()
 
 
 def test_a_turn_may_set_a_timer_begin_a_task_and_add_a_reader() -> None:
@@ -242,6 +346,25 @@ def test_a_greedy_guest_leaves_asyncio_its_timers_sockets_threads_and_signals(gr
         seated(scene)
     finally:
         seat_pair[1].close()
+
+
+def test_a_flood_on_a_socket_of_asyncio_leaves_the_guest_its_turns() -> None:
+    async def scene(seat: Seat) -> None:
+        theirs, ours = socket.socketpair()
+        theirs.send(b"never read")
+        flood = []
+        seat.readable, seat.due = seat.read, seat.rest
+        seat.loop.add_reader(ours.fileno(), lambda: flood.append(True))
+        seat.theirs.send(b"1")
+        seat.guest.deadline = boottime_ns() + 5 * MS
+        await asyncio.sleep(0.05)
+        seat.loop.remove_reader(ours.fileno())
+        assert seat.kinds == ["readable", "due"]
+        assert len(flood) > 10
+        theirs.close()
+        ours.close()
+
+    seated(scene)
 
 
 def test_a_busy_asyncio_leaves_the_guest_its_turns() -> None:

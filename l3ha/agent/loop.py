@@ -220,7 +220,11 @@ class _Ours:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._fail(error)
+        match error:
+            case Exception():
+                self._fail(error)
+            case asyncio.CancelledError():  # nobody is cancelled in here
+                self._fail(RuntimeError(repr(error)))
+            case _:
+                return False
         return True

@@ -9,6 +9,7 @@ for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import selectors
 from collections.abc import Callable, Coroutine
@@ -52,21 +53,21 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__(self._wait)
 
     def seat(self, guest: Guest) -> None:
-        """Serve this one first from now on; there is one."""
-        assert self._wait.guest is None
-        self._wait.guest = guest
-        self.listen(guest, hear=True)
+        """Serve this one first from now on; there is one. Raises OSError where its file descriptor is none."""
+        self._wait.seat(guest)
 
     def listen(self, guest: Guest, *, hear: bool) -> None:
         """Whether its file descriptor is looked at; its deadline always is. Nothing once it has left."""
-        if guest is self._wait.guest:
-            self._wait.listen(guest.fileno, hear=hear)
+        self._wait.listen(guest, hear=hear)
 
     def leave(self, guest: Guest) -> None:
         """Do not serve it any more; to be called before its file descriptor is closed."""
-        self.listen(guest, hear=False)
-        if guest is self._wait.guest:
-            self._wait.guest = None
+        self._wait.leave(guest)
+
+    def stop(self) -> None:
+        """As asyncio's; a turn of the guest may call it."""
+        self._wait.over = True
+        super().stop()
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -96,14 +97,28 @@ class _Wait(selectors.EpollSelector):
         self._own = self.fileno()
         self._both.register(self._own, select.EPOLLIN)
 
-    def listen(self, fileno: int, *, hear: bool) -> None:
-        """Whether the guest's file descriptor is looked at."""
-        if hear is not self._hears:
-            self._hears = hear
-            if hear:
-                self._both.register(fileno, select.EPOLLIN)
-            else:
-                self._both.unregister(fileno)
+    def seat(self, guest: Guest) -> None:
+        """See ``Loop``, as below."""
+        assert self.guest is None
+        self._both.register(guest.fileno, select.EPOLLIN)
+        self.guest, self._hears = guest, True
+
+    def listen(self, guest: Guest, *, hear: bool) -> None:
+        if guest is not self.guest or hear is self._hears:
+            return
+        if hear:
+            self._both.register(guest.fileno, select.EPOLLIN)
+        else:
+            self._both.unregister(guest.fileno)
+        self._hears = hear
+
+    def leave(self, guest: Guest) -> None:
+        if guest is not self.guest:
+            return
+        self.guest = None
+        if self._hears:
+            with contextlib.suppress(OSError):  # closed already
+                self._both.unregister(guest.fileno)
 
     def select(self, timeout: float | None = None) -> Ready:
         """What is ready for asyncio, as soon as there is something, or after ``timeout`` seconds."""
@@ -115,13 +130,20 @@ class _Wait(selectors.EpollSelector):
             rest = 0 if self.over else min(end, guest.deadline) - boottime_ns()
             ready = dict(self._both.poll(min(max(0, rest), LONGEST) / SECOND, 2))
             now = boottime_ns()
-            if guest.fileno in ready:
-                guest.readable()
-            elif guest.deadline <= now:
-                guest.due()
+            self._serve(guest, now, readable=guest.fileno in ready)
             if self.over or self._own in ready or end <= now:
                 break
         return super().select(0)
+
+    def _serve(self, guest: Guest, now: Instant, *, readable: bool) -> None:
+        try:
+            if readable:
+                guest.readable()
+            if guest.deadline <= now and guest is self.guest:
+                guest.due()
+        except BaseException:
+            self.leave(guest)  # asyncio must come to its end
+            raise
 
     def close(self) -> None:
         """Both."""

@@ -13,6 +13,7 @@ from lab.bench import accident, budget, calm, contenders, decision, fall, load, 
 from lab.bench.campaign import BROKEN, Campaign
 from lab.bench.record import MANY, Measure, Results
 from lab.campaign import write_block
+from lab.holes import UnwatchedError
 from lab.routers import RouterKind
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
@@ -101,7 +102,7 @@ def _measured(part: str, tag: str, runs: int, seconds: float) -> list[Measure]:
     """What a part found; a part that failed is shown as failed."""
     try:
         return MEASURES[part](tag, runs, seconds, click.echo)
-    except BROKEN as error:
+    except (*BROKEN, UnwatchedError) as error:
         return [Measure(f"Part {part}", "failed", "", (), str(error).splitlines()[0])]
 
 

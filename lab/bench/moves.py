@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab.bench.campaign import BROKEN, TRIES
 from lab.bench.load import Load, Loaded, reason
@@ -47,6 +47,11 @@ class Row:
         """Nothing was lost, nothing sent again."""
         return not self.outages.lost and not any(felt.retransmitted or felt.broken for felt in self.felt)
 
+    @property
+    def loss(self) -> str:
+        """What was."""
+        return f"{self.outages.lost} packets and {sum(felt.retransmitted for felt in self.felt)} segments"
+
     def measures(self, name: str, note: str) -> list[Measure]:
         """For the table."""
         ways = (self.outages.a_to_b, self.outages.b_to_a)
@@ -60,6 +65,16 @@ class Row:
             Measure(SUBJECT, f"{name}: lost, each way", "packets", lost, f"of {sent}"),
             Measure(SUBJECT, f"{name}: TCP retransmitted, each way", "segments", again, end),
         ]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a series has come."""
+
+    begun: int = 0
+    """When its traffic began (monotonic clock, ns); 0: not yet."""
+    proofs: list[float] = field(default_factory=list)
+    """See ``Row``."""
 
 
 def measure(tag: str, runs: int, _seconds: float, say: Callable[[str], None]) -> list[Measure]:
@@ -78,28 +93,28 @@ def series(
 ) -> list[Measure]:
     """Again where something was lost while the machine itself stood still; the last one counts, whatever it does."""
     name = f"{kind.upper()} routers, {load}"
-    for attempt in range(TRIES):
-        begin = time.monotonic_ns()
-        proofs: list[float] = []
+    void: list[str] = []
+    while True:
+        progress = Progress()
         row, failure = None, ""
         try:
-            row = run_row(tag, kind, load, moves, proofs)
+            row = run_row(tag, kind, load, moves, progress)
         except BROKEN as error:
             failure = str(error)
-        said = failure if row is None else f"{moves} moves, {row.outages}; TCP: {row.felt}"
-        stood_ms = watch.longest(begin, time.monotonic_ns())
-        void = stood_ms >= AT_ALL_MS and not (row is not None and row.lossless) and attempt + 1 < TRIES
-        say(f"{name}: {said}{f'; void, the machine stood still for {stood_ms:.0f} ms' if void else ''}")
-        if not void:
+        say(f"{name}: {failure if row is None else f'{moves} moves, {row.outages}; TCP: {row.felt}'}")
+        stood_ms = watch.longest(progress.begun, time.monotonic_ns()) if progress.begun else 0.0
+        if (row is not None and row.lossless) or stood_ms < AT_ALL_MS or len(void) + 1 == TRIES:
             break
-    again = f"; {attempt} series before it were void" if attempt else ""
+        void.append(reason(failure) if row is None else row.loss)
+        say(f"{name}: void, the machine stood still for {stood_ms:.0f} ms")
+    again = f"; void before it, because the machine stood still: {', '.join(void)}" if void else ""
     if row is None:
-        return [Measure(SUBJECT, name, "ms", tuple(proofs), reason(failure) + again)]
+        return [Measure(SUBJECT, name, "ms", tuple(progress.proofs), reason(failure) + again)]
     return row.measures(name, again)
 
 
-def run_row(tag: str, kind: RouterKind, load: Load, moves: int, proofs: list[float]) -> Row:
-    """One series; ``proofs`` are noted as they come. Raises one of ``BROKEN``."""
+def run_row(tag: str, kind: RouterKind, load: Load, moves: int, progress: Progress) -> Row:
+    """One series. Raises one of ``BROKEN``."""
     streams = Streams(tag)
     with type("BusySo", (Busy,), {"amount": load})(tag, kind) as lab:
         active = lab.ready()
@@ -107,15 +122,16 @@ def run_row(tag: str, kind: RouterKind, load: Load, moves: int, proofs: list[flo
         def all_moves() -> None:
             nonlocal active
             for _ in range(moves):
-                proofs.append(_move(lab, active))
+                progress.proofs.append(_move(lab, active))
                 active = other(active)
                 found = lab.ready()
                 if found != active:
                     raise LabError(f"after the move {found} is active")
 
+        progress.begun = time.monotonic_ns()
         with streams:
             outages = lab.meter().measure(all_moves)
-    return Row(tuple(proofs), outages, streams.felt)
+    return Row(tuple(progress.proofs), outages, streams.felt)
 
 
 def _move(lab: Loaded, active: str) -> float:
